@@ -1,0 +1,70 @@
+/** The row of controls. They show the settings and ask for changes; they keep no state of their own. */
+import { element, setAttribute, setText } from "./element";
+import type { Settings, View, XAxis } from "./settings";
+
+const VIEWS: readonly [View, string][] = [
+  ["batch", "Batch"],
+  ["epoch", "Epoch"],
+  ["both", "Both"],
+];
+
+const AXES: readonly XAxis[] = ["epoch", "step"];
+
+/** Asks for a change of settings. */
+export type Change = (patch: Partial<Settings>) => void;
+
+/** Granularity, x axis, log scale, and the place under the crosshair. */
+export class Controls {
+  readonly root: HTMLElement;
+  readonly #views = new Map<View, HTMLButtonElement>();
+  readonly #axis = element("select", "ew-select", { "aria-label": "X axis" });
+  readonly #log = element("button", "ew-switch", {
+    type: "button",
+    role: "switch",
+    "aria-label": "Log scale",
+  });
+  readonly #readout = element("span", "ew-quiet ew-readout");
+
+  constructor(change: Change) {
+    const group = element("div", "ew-segments", { role: "group", "aria-label": "Granularity" });
+    for (const [view, word] of VIEWS) {
+      const button = element("button", "ew-segment", { type: "button" }, word);
+      button.addEventListener("click", () => change({ granularity: view }));
+      this.#views.set(view, button);
+      group.append(button);
+    }
+    for (const axis of AXES) this.#axis.append(element("option", "", { value: axis }, axis));
+    this.#axis.addEventListener("change", () => {
+      const axis = AXES.find((known) => known === this.#axis.value);
+      if (axis !== undefined) change({ x_axis: axis });
+    });
+    // JupyterLab listens for keys on the whole page: arrows in the list must not move between cells.
+    this.#axis.addEventListener("keydown", (event) => event.stopPropagation());
+    this.#log.addEventListener("click", () =>
+      change({ log_scale: this.#log.getAttribute("aria-checked") !== "true" }),
+    );
+    this.#log.append(element("span", "ew-quiet", {}, "Log scale"), element("span", "ew-track"));
+    this.root = element(
+      "div",
+      "ew-controls",
+      {},
+      group,
+      element("label", "ew-field", {}, element("span", "ew-quiet", {}, "X axis"), this.#axis),
+      this.#log,
+      this.#readout,
+    );
+  }
+
+  update(settings: Settings): void {
+    for (const [view, button] of this.#views) {
+      setAttribute(button, "aria-pressed", String(view === settings.granularity));
+    }
+    if (this.#axis.value !== settings.x_axis) this.#axis.value = settings.x_axis;
+    setAttribute(this.#log, "aria-checked", String(settings.log_scale));
+  }
+
+  /** Shows the place under the crosshair. */
+  read(text: string): void {
+    setText(this.#readout, text);
+  }
+}

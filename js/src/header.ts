@@ -1,0 +1,120 @@
+/** The head of the card: what is being trained, how far it is, how long it takes. */
+import { element, setAttribute, setText } from "./element";
+import { count, duration } from "./format";
+import type { Run } from "./store";
+import type { RunFacts, Span } from "./wire";
+
+/** The word for each state of a run. */
+export const STATE_WORDS = {
+  running: "training",
+  completed: "finished",
+  stopped: "stopped",
+  failed: "failed",
+} as const;
+
+/** Shows one run's progress. */
+export class Header {
+  readonly root: HTMLElement;
+  readonly #dot = element("span", "ew-dot", { "aria-hidden": "true" });
+  readonly #title = element("span", "ew-title");
+  readonly #state = element("span", "ew-state", { role: "status" });
+  readonly #epoch = element("span", "ew-epoch");
+  readonly #batch = element("span", "ew-quiet ew-batch");
+  readonly #time = element("span", "ew-quiet ew-time");
+  readonly #bar = element("div", "ew-bar");
+  readonly #progress = element(
+    "div",
+    "ew-progress",
+    { role: "progressbar", "aria-label": "Progress", "aria-valuemin": "0", "aria-valuemax": "100" },
+    this.#bar,
+  );
+
+  constructor() {
+    const line = element(
+      "div",
+      "ew-header-line",
+      {},
+      element("span", "ew-name", {}, this.#dot, this.#title),
+      this.#state,
+      this.#epoch,
+      this.#batch,
+      this.#time,
+    );
+    this.root = element("div", "ew-header", {}, line, this.#progress);
+  }
+
+  /**
+   * @param title - the person's title; empty for the run's name
+   * @param now - the page's monotonic clock in milliseconds
+   */
+  update(run: Run | null, title: string, now: number): void {
+    const name = title || run?.facts.name || "epochwidget";
+    setText(this.#title, name);
+    setAttribute(this.#title, "title", name);
+    this.root.hidden = run === null && title === "";
+    this.#progress.hidden = run === null;
+    if (run === null) {
+      for (const part of [this.#state, this.#epoch, this.#batch, this.#time]) setText(part, "");
+      this.#dot.dataset.state = "none";
+      return;
+    }
+    const { facts } = run;
+    this.#dot.dataset.state = facts.status;
+    this.#progress.dataset.state = facts.status;
+    const state = stateText(facts);
+    setText(this.#state, state);
+    setAttribute(this.#state, "title", facts.status === "failed" ? state : null);
+    setText(this.#epoch, epochText(facts));
+    setText(this.#batch, batchText(facts));
+    setText(this.#time, timeText(run, now));
+    this.#showProgress(progressOf(run), `${epochText(facts)}, ${batchText(facts)}`);
+  }
+
+  #showProgress(fraction: number | null, text: string): void {
+    this.#progress.classList.toggle("ew-unknown", fraction === null);
+    const percent = fraction === null ? null : Math.round(fraction * 100);
+    setAttribute(this.#progress, "aria-valuenow", percent === null ? null : String(percent));
+    setAttribute(this.#progress, "aria-valuetext", text.replace(/^, |, $/g, "") || null);
+    this.#bar.style.width = fraction === null ? "" : `${(fraction * 100).toFixed(2)}%`;
+  }
+}
+
+function stateText(facts: RunFacts): string {
+  return facts.status === "failed" && facts.error ? `failed: ${facts.error}` : STATE_WORDS[facts.status];
+}
+
+function epochText({ epoch, epochs }: RunFacts): string {
+  if (epoch === null) return "";
+  return epochs === null ? `epoch ${count(epoch + 1)}` : `epoch ${count(epoch + 1)} of ${count(epochs)}`;
+}
+
+function batchText({ epoch, batch, batches }: RunFacts): string {
+  if (epoch === null || (batch === 0 && !batches)) return "";
+  return batches === null ? `batch ${count(batch)}` : `batch ${count(batch)} of ${count(batches)}`;
+}
+
+/** The time since the run's start; while it runs, the page counts on between two frames. */
+export function timeText(run: Pick<Run, "facts" | "heard">, now: number): string {
+  const { status, elapsed, remaining } = run.facts;
+  const since = status === "running" && run.heard !== null ? Math.max(0, (now - run.heard) / 1000) : 0;
+  const spent = duration(elapsed + since);
+  if (status !== "running" || remaining === null) return spent;
+  return `${spent} · ${duration(remaining - since)} left`;
+}
+
+/**
+ * How far a run is, from 0 to 1: over all its epochs where their number is known, else over the present
+ * epoch's batches; null where nobody knows.
+ */
+export function progressOf(run: Pick<Run, "facts" | "spans">): number | null {
+  const { status, epoch, epochs, batch } = run.facts;
+  if (status === "completed") return 1;
+  const spans = run.spans.filter((span): span is Span => span !== undefined);
+  const batches = run.facts.batches ?? spans.at(-2)?.[2] ?? null;
+  const inEpoch = batches !== null && batches > 0 ? Math.min(1, batch / batches) : null;
+  if (epochs === null) return inEpoch ?? (status === "running" ? null : 0);
+  if (epoch === null) return 0;
+  const first = spans[0]?.[0] ?? 0;
+  const all = epochs - first;
+  return all > 0 ? Math.min(1, Math.max(0, (epoch - first + (inEpoch ?? 0)) / all)) : 1;
+}

@@ -1,0 +1,100 @@
+/** A panel's legend: every line in words, with its last value, and the button that shows or hides it. */
+import { arrange, element, setAttribute, setText } from "./element";
+import type { Line, Stroke } from "./panels";
+
+const SVG = "http://www.w3.org/2000/svg";
+
+interface Entry {
+  readonly item: HTMLLIElement;
+  readonly button: HTMLButtonElement;
+  readonly swatch: SVGSVGElement;
+  readonly label: HTMLElement;
+  readonly kind: HTMLElement;
+  readonly value: HTMLElement;
+  look: string;
+  line: Line;
+}
+
+/** The list of a panel's lines. */
+export class Legend {
+  readonly root = element("ul", "ew-legend");
+  readonly #entries = new Map<string, Entry>();
+  readonly #toggle: (line: Line) => void;
+
+  constructor(toggle: (line: Line) => void) {
+    this.#toggle = toggle;
+  }
+
+  /** @param textOf - the text of the value to show for a line */
+  update(lines: readonly Line[], textOf: (line: Line) => string): void {
+    const items = lines.map((line) => {
+      const entry = this.#entries.get(line.key) ?? this.#add(line);
+      entry.line = line;
+      setText(entry.label, line.label);
+      setText(entry.kind, line.kind);
+      setText(entry.value, textOf(line));
+      setAttribute(entry.button, "aria-pressed", String(line.shown));
+      setAttribute(
+        entry.button,
+        "title",
+        `${line.label} ${line.kind}: click to ${line.shown ? "hide" : "show"}`,
+      );
+      const look = JSON.stringify(line.stroke);
+      if (look !== entry.look) {
+        entry.look = look;
+        drawSwatch(entry.swatch, line.stroke);
+      }
+      return entry.item;
+    });
+    arrange(this.root, items);
+  }
+
+  #add(line: Line): Entry {
+    const swatch = document.createElementNS(SVG, "svg");
+    for (const [name, value] of [
+      ["class", "ew-swatch"],
+      ["viewBox", "0 0 24 12"],
+      ["aria-hidden", "true"],
+    ] as const) {
+      swatch.setAttribute(name, value);
+    }
+    const label = element("span", "ew-label");
+    const kind = element("span", "ew-quiet ew-kind");
+    const value = element("b", "ew-value");
+    // The spaces keep the words apart in the button's accessible name.
+    const button = element("button", "ew-entry", { type: "button" }, swatch, label, " ", kind, " ", value);
+    const item = element("li", "", {}, button);
+    const entry: Entry = { item, button, swatch, label, kind, value, look: "", line };
+    button.addEventListener("click", () => this.#toggle(entry.line));
+    this.#entries.set(line.key, entry);
+    return entry;
+  }
+}
+
+/** Draws a short piece of a line as the plot draws it. */
+function drawSwatch(swatch: SVGSVGElement, stroke: Stroke): void {
+  const colour = `var(--ew-line-${stroke.colour})`;
+  const line = shape("line", {
+    x1: "1",
+    x2: "23",
+    y1: "6",
+    y2: "6",
+    "stroke-width": String(Math.max(1.5, stroke.width)),
+    "stroke-dasharray": stroke.dash.join(" ") || "none",
+  });
+  line.style.stroke = colour;
+  line.style.strokeOpacity = String(stroke.opacity);
+  swatch.replaceChildren(line);
+  if (stroke.marker === "none") return;
+  const ring = stroke.marker === "ring";
+  const marker = shape("circle", { cx: "12", cy: "6", r: ring ? "3.2" : "3", "stroke-width": "1.75" });
+  marker.style.fill = ring ? "var(--ew-surface)" : colour;
+  marker.style.stroke = ring ? colour : "none";
+  swatch.append(marker);
+}
+
+function shape(tag: "line" | "circle", attributes: Readonly<Record<string, string>>): SVGElement {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}

@@ -1,0 +1,161 @@
+/**
+ * Which series is drawn on which panel, how, and under which words. Pure functions.
+ */
+import type { Series } from "./series";
+import { isShown, type Settings } from "./settings";
+import type { Run } from "./store";
+import type { SeriesSpec } from "./wire";
+
+/** The colours lines can have, by role; `theme.ts` says what they look like. */
+export type Colour = "train" | "mean" | "validation" | "rate" | "muted" | "purple" | "yellow" | "sky";
+
+/** How a line is drawn. Lines are told apart by dash and marker as well as by colour. */
+export interface Stroke {
+  readonly colour: Colour;
+  readonly width: number;
+  readonly opacity: number;
+  readonly dash: readonly number[];
+  readonly marker: "none" | "dot" | "ring";
+}
+
+/** One line of a panel, shown or not. */
+export interface Line {
+  readonly series: Series;
+  /** Its key in the setting `hidden`. */
+  readonly key: string;
+  readonly label: string;
+  /** What its values stand for, in words. */
+  readonly kind: string;
+  readonly stroke: Stroke;
+  readonly shown: boolean;
+  readonly shownByDefault: boolean;
+}
+
+/** What one panel shows. */
+export interface Panel {
+  readonly title: string;
+  readonly lines: readonly Line[];
+  readonly log: boolean;
+  /** Values that the log axis cannot show. */
+  readonly nonPositive: number;
+}
+
+export const LOSS = "loss";
+export const RATE = "learning rate";
+
+/** The panels of a run in their order: the loss first, the learning rate last. */
+export function panelsOf(run: Run, settings: Settings): Panel[] {
+  const titles = new Map<string, Series[]>();
+  for (const series of run.series.values()) {
+    if (series.spec.kind === "clock") continue;
+    const panel = titles.get(series.spec.panel);
+    if (panel === undefined) titles.set(series.spec.panel, [series]);
+    else panel.push(series);
+  }
+  const rank = (title: string) => (title === LOSS ? 0 : title === RATE ? 2 : 1);
+  return [...titles]
+    .sort(([a], [b]) => rank(a) - rank(b))
+    .map(([title, series]) => panel(title, series, settings));
+}
+
+function panel(title: string, all: readonly Series[], settings: Settings): Panel {
+  const lines = all
+    .filter((series) => isWanted(series.spec, all, settings.granularity))
+    .map((series) => line(series, all, settings.hidden));
+  const extents = lines.filter((each) => each.shown).map((each) => each.series.extent);
+  const low = Math.min(...extents.map((each) => each.lowPositive));
+  const high = Math.max(...extents.map((each) => each.high));
+  const nonPositive = extents.reduce((sum, each) => sum + each.nonPositive, 0);
+  // The rule for the switch "Log scale": it holds for the loss and the learning rate, and for any other
+  // panel whose values are all above zero and span more than two decades. Accuracies stay linear.
+  const suits = title === LOSS || title === RATE || (nonPositive === 0 && high > 100 * low);
+  const log = settings.log_scale && suits && high > 0;
+  return { title, lines, log, nonPositive: log ? nonPositive : 0 };
+}
+
+/** Whether a series belongs to the chosen view. */
+function isWanted(spec: SeriesSpec, all: readonly Series[], view: Settings["granularity"]): boolean {
+  if (view === "both" || spec.granularity === view) return true;
+  // Validation was measured when it was measured: there is no other granularity to look at.
+  if (spec.split === "validation") return true;
+  // Better what there is than nothing: a learning rate is known per batch only.
+  return !all.some(
+    ({ spec: other }) =>
+      other.granularity === view && other.label === spec.label && other.split === spec.split,
+  );
+}
+
+function line(series: Series, all: readonly Series[], hidden: readonly string[]): Line {
+  const { spec } = series;
+  const key = `${spec.granularity}:${spec.name}`;
+  // The running mean stays out of the plot as long as the batches' own values are there to be seen.
+  const shownByDefault = !(
+    spec.kind === "running" &&
+    all.some(
+      ({ spec: other }) =>
+        other.kind !== "running" &&
+        other.granularity === spec.granularity &&
+        other.label === spec.label &&
+        other.split === spec.split,
+    )
+  );
+  return {
+    series,
+    key,
+    label: spec.label,
+    kind: kindInWords(spec),
+    stroke: strokeOf(spec, all),
+    shown: isShown(hidden, key, shownByDefault),
+    shownByDefault,
+  };
+}
+
+/** What a series' values stand for. */
+export function kindInWords(spec: SeriesSpec): string {
+  switch (spec.kind) {
+    case "batch":
+      return spec.panel === RATE ? "each step" : "batch";
+    case "running":
+      return "running mean (the console's number)";
+    case "epoch":
+      return spec.split === "train" ? "epoch mean" : "epoch";
+    case "smoothed":
+      return "smoothed by the framework";
+    case "window":
+      return "mean since the last log";
+    case "clock":
+      return "seconds";
+  }
+}
+
+const OTHERS: readonly Colour[] = ["purple", "yellow", "sky", "rate", "muted"];
+const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 3], [8, 3, 2, 3]];
+
+function strokeOf(spec: SeriesSpec, all: readonly Series[]): Stroke {
+  const labels: string[] = [];
+  for (const { spec: other } of all) {
+    if (other.split === spec.split && !labels.includes(other.label)) labels.push(other.label);
+  }
+  // Among several lines of one split (two learning rates, say) the first has the split's own colour.
+  const rank = labels.indexOf(spec.label);
+  const own: Colour = spec.split === "validation" ? "validation" : spec.panel === RATE ? "rate" : "train";
+  const colour = rank === 0 ? own : OTHERS[(rank - 1) % OTHERS.length]!;
+  const ranked = DASHES[rank % DASHES.length]!;
+  if (spec.kind === "running") return { colour: "muted", width: 1.5, opacity: 1, dash: [], marker: "none" };
+  if (spec.split === "validation") {
+    return { colour, width: 2, opacity: 1, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
+  }
+  if (spec.granularity === "epoch") {
+    return {
+      colour: rank === 0 && own === "train" ? "mean" : colour,
+      width: 2,
+      opacity: 1,
+      dash: [2, 4],
+      marker: "ring",
+    };
+  }
+  if (spec.kind === "batch" && spec.panel !== RATE) {
+    return { colour, width: 1, opacity: 0.6, dash: [], marker: "none" };
+  }
+  return { colour, width: 2, opacity: 1, dash: ranked, marker: "none" };
+}

@@ -1,0 +1,158 @@
+/**
+ * Everything the kernel has told this page: runs and their series. No DOM, and no opinion on drawing.
+ *
+ * Frames may come twice, late or not at all. Points are written by index, so a gap or an overlap heals; facts
+ * about a run only move forward in its own time.
+ */
+import { Series } from "./series";
+import type { Frame, Granularity, Mark, RunFacts, RunFrame, SeriesSpec, Span } from "./wire";
+
+/** The points of one series, as plain lists. */
+export interface Points {
+  steps: number[];
+  values: number[];
+  /** Only for series of granularity "epoch"; counted from 0. */
+  epochs?: number[];
+}
+
+/** One run as far as the page knows it. */
+export class Run {
+  facts: RunFacts;
+  /** The epochs begun. An entry the page has not been told yet is undefined. */
+  readonly spans: (Span | undefined)[] = [];
+  readonly marks: (Mark | undefined)[] = [];
+  readonly series = new Map<number, Series>();
+  /** The clock series: seconds from the run's start to the end of each batch. */
+  clock: Series | null = null;
+  /** When the facts arrived, on the page's monotonic clock in milliseconds; null if they were restored. */
+  heard: number | null = null;
+  /** The highest step of any point. */
+  lastStep = 0;
+
+  constructor(facts: RunFacts) {
+    this.facts = facts;
+  }
+
+  apply(frame: RunFrame, heard: number | null): void {
+    const { spans, marks, series, columns, ...facts } = frame;
+    // A snapshot made before the last append may arrive after it.
+    const ended = this.facts.status !== "running";
+    const current = facts.elapsed >= this.facts.elapsed && !(ended && facts.status === "running");
+    if (current) {
+      this.facts = facts;
+      this.heard = heard;
+    }
+    write(this.spans, spans.start, spans.items, current);
+    write(this.marks, marks.start, marks.items, current);
+    for (const spec of series) this.#declare(spec);
+    for (const column of columns) {
+      // Unknown when the frame that introduced the series was lost; the next snapshot brings both.
+      const target = this.series.get(column.series);
+      if (target === undefined) continue;
+      target.write(column);
+      if (target.end > 0) this.lastStep = Math.max(this.lastStep, target.step(target.end - 1));
+    }
+    const span = this.spans.at(-1);
+    if (span !== undefined && this.facts.epoch === span[0]) {
+      this.lastStep = Math.max(this.lastStep, span[1] + this.facts.batch);
+    }
+  }
+
+  #declare(spec: SeriesSpec): void {
+    if (this.series.has(spec.id)) return;
+    const series = new Series(spec);
+    this.series.set(spec.id, series);
+    if (spec.kind === "clock") this.clock = series;
+  }
+
+  /** The validation series of the loss, by which runs are compared. */
+  get validationLoss(): Series | null {
+    let found: Series | null = null;
+    for (const series of this.series.values()) {
+      const { panel, split, granularity } = series.spec;
+      if (panel !== "loss" || split !== "validation") continue;
+      if (found === null || (granularity === "epoch" && found.spec.granularity !== "epoch")) found = series;
+    }
+    return found;
+  }
+}
+
+/** All runs of one widget. Every view of the widget reads the same store. */
+export class Store {
+  readonly runs = new Map<string, Run>();
+  /** What was wrong with the first frame that could not be read; null if all were well. */
+  fault: string | null = null;
+  readonly #listeners = new Set<() => void>();
+
+  /**
+   * Takes in a frame.
+   *
+   * @param heard - the page's monotonic clock in milliseconds when the frame came from a living kernel;
+   *   null for a frame restored from a saved page, whose time stands still
+   */
+  apply(frame: Frame, heard: number | null = null): void {
+    for (const part of frame.runs) {
+      let run = this.runs.get(part.id);
+      if (run === undefined) {
+        run = new Run(part);
+        this.runs.set(part.id, run);
+      }
+      run.apply(part, heard);
+    }
+    this.#changed();
+  }
+
+  /** Notes that a frame could not be read. */
+  reject(reason: string): void {
+    this.fault ??= reason;
+    this.#changed();
+  }
+
+  /** Calls `listener` after every change, until the function returned is called. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The runs, the newest first. */
+  newestFirst(): Run[] {
+    return [...this.runs.values()].reverse().sort((a, b) => b.facts.started - a.facts.started);
+  }
+
+  /** The run with this id; the newest if the id is empty or unknown; null if there is none. */
+  choose(id: string): Run | null {
+    return this.runs.get(id) ?? this.newestFirst()[0] ?? null;
+  }
+
+  /**
+   * The points of a series, for tests and the browser's console. Holes are left out.
+   *
+   * @returns null if there is no such run or series
+   */
+  points(runId: string, granularity: Granularity, name: string): Points | null {
+    for (const series of this.runs.get(runId)?.series.values() ?? []) {
+      if (series.spec.granularity !== granularity || series.spec.name !== name) continue;
+      const points: Points = { steps: [], values: [] };
+      if (granularity === "epoch") points.epochs = [];
+      for (let i = 0; i < series.end; i++) {
+        if (!series.has(i)) continue;
+        points.steps.push(series.step(i));
+        points.values.push(series.value(i));
+        points.epochs?.push(series.epoch(i));
+      }
+      return points;
+    }
+    return null;
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function write<T>(target: (T | undefined)[], start: number, items: readonly T[], replace: boolean): void {
+  while (target.length < start) target.push(undefined);
+  items.forEach((item, k) => {
+    if (replace || target[start + k] === undefined) target[start + k] = item;
+  });
+}

@@ -1,0 +1,113 @@
+/**
+ * Where points stand on the x axis.
+ *
+ * On the axis "step" a batch stands at its step. On the axis "epoch" a batch at step `s` of the epoch `e` that
+ * began after `first` batches stands at `e + (s - first) / batches`: the epoch's last batch at `e + 1`.
+ * A mean over an epoch stands at the epoch's middle, for that is what it stands for.
+ */
+import type { Series } from "./series";
+import type { XAxis } from "./settings";
+import type { Run } from "./store";
+import type { Span } from "./wire";
+
+/** The x axis of one run at one moment. */
+export class Timeline {
+  readonly axis: XAxis;
+  /** Where the axis begins, and the place of the newest point. */
+  readonly start: number;
+  readonly end: number;
+  readonly #epochs: number[] = [];
+  readonly #firsts: number[] = [];
+  readonly #lengths: number[] = [];
+  readonly #byEpoch = new Map<number, number>();
+  // Points are asked for in order, so the answer is mostly the span of the last question, or the next.
+  #at = 0;
+
+  constructor(run: Pick<Run, "spans" | "lastStep">, axis: XAxis) {
+    this.axis = axis;
+    const spans = run.spans.filter((span): span is Span => span !== undefined);
+    if (spans.length === 0) spans.push([0, 0, null]);
+    spans.forEach(([epoch, first, batches], k) => {
+      const next = spans[k + 1];
+      const seen = (next === undefined ? run.lastStep : next[1]) - first;
+      // Nobody knows how long the present epoch will be: as long as the one before, or what has been seen.
+      const guess = next === undefined ? (this.#lengths[k - 1] ?? seen) : seen;
+      this.#byEpoch.set(epoch, k);
+      this.#epochs.push(epoch);
+      this.#firsts.push(first);
+      this.#lengths.push(Math.max(batches ?? guess, seen, 0));
+    });
+    const last = this.#epochs.length - 1;
+    this.start = axis === "step" ? 0 : this.#epochs[0]!;
+    // Epochs of which only results are logged have no batches; they still take their room.
+    const whole = this.#lengths[last] === 0 && run.spans.length > 0 ? this.#epochs[last]! + 1 : this.start;
+    this.end = axis === "step" ? run.lastStep : Math.max(this.position(run.lastStep), whole);
+  }
+
+  /** The place of a step. */
+  position(step: number): number {
+    if (this.axis === "step") return step;
+    const k = this.#find(step);
+    const length = this.#lengths[k]!;
+    return this.#epochs[k]! + (length > 0 ? (step - this.#firsts[k]!) / length : 0);
+  }
+
+  /** The step at a place. */
+  step(place: number): number {
+    if (this.axis === "step") return Math.round(place);
+    let k = this.#epochs.length - 1;
+    while (k > 0 && this.#epochs[k]! >= place) k--;
+    return Math.round(this.#firsts[k]! + (place - this.#epochs[k]!) * this.#lengths[k]!);
+  }
+
+  /** The place in epochs, whatever the axis. */
+  epoch(place: number): number {
+    if (this.axis === "epoch") return place;
+    const k = this.#find(place);
+    const length = this.#lengths[k]!;
+    return this.#epochs[k]! + (length > 0 ? (place - this.#firsts[k]!) / length : 0);
+  }
+
+  /** The place of each point of a series, by index. */
+  placement(series: Series): (i: number) => number {
+    const { granularity, kind, split } = series.spec;
+    if (granularity === "batch") return (i) => this.position(series.step(i));
+    if (split === "train" && kind === "epoch") return (i) => this.#middle(series.epoch(i), series.step(i));
+    return (i) => this.#finish(series.epoch(i), series.step(i));
+  }
+
+  /** Where epochs meet: the place at which each epoch but the first began. */
+  borders(): number[] {
+    return (this.axis === "step" ? this.#firsts : this.#epochs).slice(1);
+  }
+
+  #middle(epoch: number, step: number): number {
+    const k = this.#byEpoch.get(epoch);
+    if (k === undefined) return this.position(step);
+    return this.axis === "epoch" ? epoch + 0.5 : this.#firsts[k]! + this.#lengths[k]! / 2;
+  }
+
+  #finish(epoch: number, step: number): number {
+    const k = this.#byEpoch.get(epoch);
+    if (this.axis === "epoch" && k !== undefined && this.#lengths[k] === 0) return epoch + 1;
+    return this.position(step);
+  }
+
+  /** The span of a step: it belongs to the epoch in which its batch ended. */
+  #find(step: number): number {
+    const firsts = this.#firsts;
+    const fits = (k: number) =>
+      (k === 0 || firsts[k]! < step) && (k + 1 >= firsts.length || step <= firsts[k + 1]!);
+    if (fits(this.#at)) return this.#at;
+    if (this.#at + 1 < firsts.length && fits(this.#at + 1)) return ++this.#at;
+    let low = 0;
+    let high = firsts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (firsts[middle]! < step) low = middle;
+      else high = middle - 1;
+    }
+    this.#at = low;
+    return low;
+  }
+}

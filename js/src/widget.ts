@@ -1,0 +1,101 @@
+/**
+ * The widget as anywidget loads it. The only file that talks to the model.
+ *
+ * What the kernel says is kept beside the model, not in a view: messages sent before the first view exists, or
+ * between two views, are not lost, and a further view shows everything at once.
+ */
+import { readSettings, type Settings, TRAITS } from "./settings";
+import { Store } from "./store";
+import { View } from "./view";
+import { decode } from "./wire";
+
+/** The part of anywidget's model that is used here. */
+export interface Model {
+  get(name: string): unknown;
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+  on(event: string, callback: (...args: never[]) => void): void;
+  off(event: string, callback: (...args: never[]) => void): void;
+}
+
+const SNAPSHOT = "_snapshot";
+
+export default () => {
+  const store = new Store();
+  const scope = new AbortController();
+  // Held weakly: the page owns its views, and drops them without a word.
+  const views = new Set<WeakRef<View>>();
+  let settings: Settings | null = null;
+  let warned = false;
+
+  const eachView = (visit: (view: View) => void): void => {
+    for (const reference of views) {
+      const view = reference.deref();
+      if (view === undefined) views.delete(reference);
+      else visit(view);
+    }
+  };
+
+  const take = (bytes: unknown, heard: number | null): void => {
+    try {
+      if (!(bytes instanceof ArrayBuffer || ArrayBuffer.isView(bytes)))
+        throw new TypeError("it holds no bytes");
+      if (bytes.byteLength > 0) store.apply(decode(bytes), heard);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (!warned) console.warn(`[epochwidget] A message could not be read: ${reason}`);
+      warned = true;
+      store.reject(reason);
+    }
+  };
+
+  const listen = (model: Model, event: string, callback: (...args: never[]) => void): void => {
+    model.on(event, callback);
+    scope.signal.addEventListener("abort", () => model.off(event, callback));
+  };
+
+  const initialize = ({ model }: { model: Model }): (() => void) => {
+    if (settings !== null) return () => {};
+    settings = readSettings((trait) => model.get(trait));
+    store.subscribe(() => eachView((view) => view.schedule()));
+    // A snapshot that is already there may come from a saved page, where no time passes.
+    if (model.get(SNAPSHOT) != null) take(model.get(SNAPSHOT), null);
+    listen(model, `change:${SNAPSHOT}`, () => take(model.get(SNAPSHOT), performance.now()));
+    listen(model, "msg:custom", (content: unknown, buffers: readonly unknown[] | undefined) => {
+      const type = (content as { type?: unknown } | null)?.type;
+      if (type === "append") take(buffers?.[0], performance.now());
+    });
+    for (const trait of TRAITS) {
+      listen(model, `change:${trait}`, () => {
+        const next = readSettings((name) => model.get(name));
+        if (JSON.stringify(next) === JSON.stringify(settings)) return;
+        settings = next;
+        eachView((view) => view.apply(next));
+      });
+    }
+    return () => scope.abort();
+  };
+
+  const render = ({ model, el }: { model: Model; el: HTMLElement }): (() => void) => {
+    // Some hosts make a new widget for a view and render it straight away.
+    initialize({ model });
+    const change = (patch: Partial<Settings>): void => {
+      const next = { ...settings!, ...patch };
+      settings = next;
+      // The page first: the kernel may be busy for hours.
+      eachView((other) => other.apply(next));
+      for (const [trait, value] of Object.entries(patch)) model.set(trait, value);
+      model.save_changes();
+    };
+    const view = new View(store, settings!, change);
+    const reference = new WeakRef(view);
+    views.add(reference);
+    el.append(view.root);
+    return () => {
+      views.delete(reference);
+      view.destroy();
+    };
+  };
+
+  return { initialize, render };
+};
