@@ -61,7 +61,7 @@ export function panelsOf(run: Run, settings: Settings): Panel[] {
 function panel(title: string, all: readonly Series[], settings: Settings): Panel {
   const lines = all
     .filter((series) => isWanted(series.spec, all, settings.granularity))
-    .map((series) => line(series, all, settings.hidden));
+    .map((series) => line(series, all, settings));
   const extents = lines.filter((each) => each.shown).map((each) => each.series.extent);
   const low = Math.min(...extents.map((each) => each.lowPositive));
   const high = Math.max(...extents.map((each) => each.high));
@@ -85,7 +85,7 @@ function isWanted(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
   );
 }
 
-function line(series: Series, all: readonly Series[], hidden: readonly string[]): Line {
+function line(series: Series, all: readonly Series[], { granularity, hidden }: Settings): Line {
   const { spec } = series;
   const key = `${spec.granularity}:${spec.name}`;
   // The running mean stays out of the plot as long as the batches' own values are there to be seen.
@@ -104,7 +104,7 @@ function line(series: Series, all: readonly Series[], hidden: readonly string[])
     key,
     label: spec.label,
     kind: kindInWords(spec),
-    stroke: strokeOf(spec, all),
+    stroke: strokeOf(spec, all, granularity),
     shown: isShown(hidden, key, shownByDefault),
     shownByDefault,
   };
@@ -131,7 +131,7 @@ export function kindInWords(spec: SeriesSpec): string {
 const OTHERS: readonly Colour[] = ["purple", "yellow", "sky", "rate", "muted"];
 const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 3], [8, 3, 2, 3]];
 
-function strokeOf(spec: SeriesSpec, all: readonly Series[]): Stroke {
+function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["granularity"]): Stroke {
   const labels: string[] = [];
   for (const { spec: other } of all) {
     if (other.split === spec.split && !labels.includes(other.label)) labels.push(other.label);
@@ -155,7 +155,8 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[]): Stroke {
     };
   }
   if (spec.kind === "batch" && spec.panel !== RATE) {
-    return { colour, width: 1, opacity: 0.6, dash: [], marker: "none" };
+    // Pale where the epochs' means lie over them, plain where they are alone.
+    return { colour, width: 1, opacity: view === "both" ? 0.5 : 0.85, dash: [], marker: "none" };
   }
   return { colour, width: 2, opacity: 1, dash: ranked, marker: "none" };
 }

@@ -25,7 +25,7 @@ const VERY_WIDE = 1280;
 const SMALLEST_PLOT = 120;
 const LARGEST_SMALL_PLOT = 220;
 // What a panel needs beside its plot: its head and the distance to the next.
-const PANEL_HEAD = 42;
+const PANEL_HEAD = 34;
 
 const WAITING = "Waiting for a run: training with an EpochCallback or ew.Run shows up here.";
 

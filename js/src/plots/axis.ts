@@ -24,7 +24,7 @@ export interface ValueAxis {
 }
 
 // The least room between two ticks, in pixels.
-const ROOM_Y = 26;
+const ROOM_Y = 25;
 const ROOM_X = 56;
 // Part of the range left free above and below the lines.
 const MARGIN = 0.05;
@@ -37,7 +37,7 @@ export function linearAxis(low: number, high: number): ValueAxis {
     max,
     place: (value) => value,
     ticks: (height) => {
-      const step = niceStep((max - min) / Math.max(1, Math.floor(height / (ROOM_Y * 1.4))));
+      const step = niceStep((max - min) / Math.max(1, Math.floor(height / ROOM_Y)));
       return multiples(min, max, step).map((at) => ({ at, label: decimal(at, step) }));
     },
   };
@@ -55,7 +55,7 @@ export function logAxis(low: number, high: number): ValueAxis {
       const label = (value: number) => logLabel(value, 10 ** max);
       if (max - min < 0.8) {
         // Within one decade, round numbers at even distances read better than 1, 2, 5.
-        const step = niceStep((10 ** max - 10 ** min) / Math.max(2, Math.floor(height / (ROOM_Y * 1.4))));
+        const step = niceStep((10 ** max - 10 ** min) / Math.max(2, Math.floor(height / ROOM_Y)));
         return multiples(10 ** min, 10 ** max, step)
           .filter((value) => value > 0)
           .map((value) => ({ at: Math.log10(value), label: decimal(value, step) }));
@@ -79,10 +79,10 @@ export function logAxis(low: number, high: number): ValueAxis {
   };
 }
 
-/** Ticks of the x axis; whole numbers where the range allows it. */
-export function placeTicks(min: number, max: number, width: number, whole: boolean): Tick[] {
+/** Ticks of the x axis: whole numbers, unless the range is too short for them. */
+export function placeTicks(min: number, max: number, width: number): Tick[] {
   let step = niceStep((max - min) / Math.max(1, Math.floor(width / ROOM_X)));
-  if (whole) step = Math.max(1, step);
+  if (max - min >= 2) step = Math.max(1, step);
   return multiples(min, max, step).map((at) => ({ at, label: decimal(at, step) }));
 }
 

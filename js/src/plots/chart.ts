@@ -150,7 +150,7 @@ export class Chart {
   }
 
   #paintAxes(ctx: CanvasRenderingContext2D, ticksY: readonly Tick[]): void {
-    const { palette, start, end, timeline } = this.#picture!;
+    const { palette, start, end } = this.#picture!;
     const { left, top, width, height } = this.#area;
     const ratio = this.#ratio;
     ctx.fillStyle = palette.faint;
@@ -169,7 +169,7 @@ export class Chart {
     ctx.stroke();
     ctx.textBaseline = "alphabetic";
     const right = left + width + RIGHT * ratio;
-    for (const { at, label } of placeTicks(start, end, width / ratio, timeline.axis === "step")) {
+    for (const { at, label } of placeTicks(start, end, width / ratio)) {
       // The last label stands under its tick as far as the edge lets it.
       const half = ctx.measureText(label).width / 2;
       ctx.textAlign = "center";
