@@ -1,0 +1,70 @@
+# Two commands are all that anybody needs: `make demo` and `make test`. Both set up what they need and can be run again.
+
+PYTHON ?= python3
+PORT ?= 8888
+ARGS ?=
+
+BIN := .venv/bin
+PAGE := epochwidget/static/widget.js
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# JupyterLab refuses to run as root, as people are in containers, unless told.
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help demo test build lint bench clean
+help:
+	@echo "make demo    open JupyterLab on the quickstart notebook; PORT=8899, ARGS=--no-browser"
+	@echo "make test    run every test: Python, page, notebooks, browser"
+	@echo "make build   build the page"
+	@echo "make lint    check style and types, without tests"
+	@echo "make bench   measure what watching costs"
+	@echo "make clean   remove everything that was set up or built"
+
+demo: .venv/.demo
+	$(BIN)/jupyter lab --port=$(PORT) $(ROOT) $(ARGS) notebooks/quickstart.ipynb
+
+build: $(PAGE)
+
+lint: .venv/.test $(PAGE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	npm --prefix js run --silent check
+
+test: lint
+	sh tests/e2e/chromium.sh
+	npm --prefix js run --silent test
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval-lax notebooks
+
+bench: .venv/.bench
+	$(BIN)/python benchmarks/hot_path.py
+	$(BIN)/python benchmarks/fit_overhead.py
+
+clean:
+	rm -rf .venv dist js/node_modules epochwidget/static
+
+$(PAGE): js/node_modules/.package-lock.json js/package.json js/build.mjs $(shell find js/src -type f)
+	npm --prefix js run --silent build
+
+js/node_modules/.package-lock.json: js/package-lock.json
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || \
+		{ echo "epochwidget needs Node 20 or newer to build its page: https://nodejs.org"; exit 1; }
+	npm --prefix js ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "epochwidget needs Python 3.11 or newer; name it by: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt $(PAGE)
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+.venv/.test: .venv/.demo
+	$(PIP) --editable '.[demo,test]'
+	@touch $@
+
+.venv/.bench: .venv/.demo
+	$(PIP) --editable '.[demo,bench]'
+	@touch $@

@@ -1,0 +1,37 @@
+"""Watch models train in a notebook: live loss, metrics and learning rate, per batch and per epoch.
+
+>>> import epochwidget as ew
+>>> from epochwidget.callbacks.keras import EpochCallback  # doctest: +SKIP
+>>> ew.EpochWidget()  # doctest: +SKIP
+>>> model.fit(x, y, epochs=10, callbacks=[EpochCallback()])  # doctest: +SKIP
+"""
+
+from .bus import Bus, bus
+from .events import BatchEnded, EpochEnded, EpochStarted, Marked, RunEnded, RunStarted, SeriesDeclared
+from .history import History, Runs
+from .run import Run
+from .series import Series
+from .widget import EpochWidget
+
+__version__ = "0.1.0"
+
+#: The histories of all runs on the shared bus, oldest first.
+runs: Runs = bus.runs
+
+__all__ = [
+    "BatchEnded",
+    "Bus",
+    "EpochEnded",
+    "EpochStarted",
+    "EpochWidget",
+    "History",
+    "Marked",
+    "Run",
+    "RunEnded",
+    "RunStarted",
+    "Runs",
+    "Series",
+    "SeriesDeclared",
+    "bus",
+    "runs",
+]

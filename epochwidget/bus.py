@@ -1,0 +1,112 @@
+"""The event bus: producers emit, any number of subscribers listen, neither knows the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, TypeVar
+
+from .events import EVENTS, Event
+from .history import Runs
+
+Subscriber = TypeVar("Subscriber", bound=Callable[[Any], object])
+
+_log = logging.getLogger("epochwidget")
+
+
+class Bus:
+    """Carries every event to every subscriber, at once and in the thread that emits it.
+
+    A subscriber that raises is logged once and dropped, since a plot never stops a training run.
+
+    Parameters
+    ----------
+    strict
+        Let the exceptions of subscribers through to the producer; for tests.
+
+    Attributes
+    ----------
+    runs : Runs
+        Everything that has happened on this bus, one `History` for each run.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
+        self._lock = Lock()
+        # Tuples that are replaced and never changed: `emit` walks them without a lock.
+        self._subscribers: dict[type[Event], tuple[Callable[[Any], object], ...]] = dict.fromkeys(EVENTS, ())
+        self.runs = Runs()
+        self.subscribe(self.runs.add)
+
+    def subscribe(self, subscriber: Subscriber, *event_types: type[Event]) -> Subscriber:
+        """Call `subscriber` with every event from now on, or with those of the given types.
+
+        Works as a decorator, too::
+
+            @ew.bus.subscribe
+            def tell(event):
+                print(event)
+
+        Parameters
+        ----------
+        subscriber
+            Called with one event, in the thread of the training loop: it should be quick.
+        *event_types
+            Classes from `epochwidget.events`, by default all of them.
+
+        Returns
+        -------
+        subscriber
+            What was given, for `unsubscribe`.
+
+        Raises
+        ------
+        TypeError
+            If `subscriber` cannot be called, or an event type is none.
+        """
+        if not callable(subscriber):
+            raise TypeError(f"subscribe() needs a function that takes one event, got {subscriber!r}.")
+        for event_type in event_types:
+            if event_type not in EVENTS:
+                names = ", ".join(kind.__name__ for kind in EVENTS)
+                raise TypeError(f"subscribe() knows no event type {event_type!r}; there are {names}.")
+        with self._lock:
+            for kind in event_types or EVENTS:
+                self._subscribers[kind] = (*self._subscribers[kind], subscriber)
+        return subscriber
+
+    def unsubscribe(self, subscriber: Callable[[Any], object]) -> None:
+        """Call `subscriber` no more. Does nothing if it does not listen."""
+        with self._lock:
+            for kind, present in self._subscribers.items():
+                self._subscribers[kind] = tuple(one for one in present if one != subscriber)
+
+    @contextmanager
+    def subscribed(self, subscriber: Subscriber, *event_types: type[Event]) -> Iterator[Subscriber]:
+        """Subscribe for the length of a ``with`` block."""
+        self.subscribe(subscriber, *event_types)
+        try:
+            yield subscriber
+        finally:
+            self.unsubscribe(subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Hand `event` to everybody who listens to its type."""
+        for subscriber in self._subscribers[type(event)]:
+            try:
+                subscriber(event)
+            except Exception:
+                if self._strict:
+                    raise
+                self.unsubscribe(subscriber)
+                _log.exception(
+                    "[epochwidget] %r raised on %s and is not called again; the training goes on.",
+                    subscriber,
+                    type(event).__name__,
+                )
+
+
+#: The bus that everything uses unless told otherwise.
+bus = Bus()

@@ -1,0 +1,398 @@
+"""Keras 3: ``model.fit(..., callbacks=[EpochCallback()])``.
+
+What Keras hands to ``on_train_batch_end`` is the mean since the epoch began, not the batch's value. The mean cannot
+be taken apart again: its float32 sums lose the batch in a long epoch, and after one NaN they say nothing more. So the
+batch's own values are taken where they arise. While a run is watched, ``model.train_function`` is one whose step
+
+1. puts every metric's state aside and sets it to zero,
+2. takes Keras's own training step, whose results are now those of this batch alone,
+3. adds the state that was put aside: the sums, and so ``logs`` and ``History``, are bit for bit those that they would
+   have been, for ``0 + batch`` is exact and ``batch + before`` is ``before + batch``,
+4. keeps the learning rate, as it was before the step, and the batch's own values on the device.
+
+What is kept is read about every 50 ms, not in every batch. With ``steps_per_execution`` each of the steps is kept.
+
+The model's weights, optimizer, metrics and compiled state are untouched, and the train function that was there comes
+back when the run ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+import keras
+import numpy as np
+from keras import ops
+
+from ..bus import Bus
+from ..errors import checked_name, unknown_keywords
+from ..history import History
+from ..run import Run
+
+if int(keras.__version__.split(".")[0]) < 3:
+    raise ImportError(
+        f"epochwidget.callbacks.keras needs Keras 3, but Keras {keras.__version__} is installed: "
+        f"pip install --upgrade keras."
+    )
+
+_READ_EVERY = 0.05
+
+
+class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Puts every batch and epoch of ``model.fit`` on the bus. Each ``fit`` is a run.
+
+    The values of a batch have these names in the history:
+
+    - ``loss``, ``accuracy``, ...: of that batch alone;
+    - ``running_loss``, ...: the mean since the epoch began, which the console shows;
+    - ``lr``: the learning rate that the batch was trained with.
+
+    Those of an epoch are Keras's own: ``loss``, ``val_loss``, ...
+
+    Where Keras leaves no way to a batch's own value, only what is known is there: on the JAX backend, under a
+    distribution strategy and where PyTorch compiles the step the running means; of a metric that is no Keras metric its running value; of a model with a
+    ``train_step`` of its own what that step returns, as of kind ``"reported"``. The learning rate is then read about
+    every 50 ms.
+
+    Parameters
+    ----------
+    name
+        What to call the run, by default the model's name.
+    bus
+        Where the events go, by default the shared bus.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these, or the name is empty.
+    """
+
+    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+        if unknown:
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+        super().__init__()
+        self._name = None if name is None else checked_name("The name of a run", name)
+        self._bus = bus
+        self._run: Run | None = None
+        self._step: _WatchedStep | None = None
+        self._ended: list[tuple[float, int, dict[str, Any]]] = []
+        self._declared: set[str] = set()
+        self._due = 0.0
+        self._batches = 0
+        self._rate: float | None = None
+
+    @property
+    def history(self) -> History:
+        """The history of the latest ``fit``."""
+        if self._run is None:
+            raise AttributeError("there is no history yet: give this callback to model.fit(callbacks=[...]) first.")
+        return self._run.history
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        if self._run is not None:  # does nothing if it has ended; after an interrupt no hook has told
+            self._run.end("stopped")
+        self._run = Run(self._name or self.model.name, bus=self._bus)
+        self._run.lives_within_call(self._finish)
+        self._ended, self._declared, self._due = [], set(), 0.0
+        self._step = _WatchedStep.on(self.model)
+        if self._step is not None:
+            self._step.begin()
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        # Where Keras cannot count the batches beforehand, the epoch before tells.
+        steps = self.params.get("steps") or (self._batches or None)
+        self._the_run.begin_epoch(epoch, batches=steps, epochs=self.params.get("epochs"))
+        self._batches = 0
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if self._step is None and perf_counter() >= self._due:
+            self._rate = _learning_rate(self.model)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        now = perf_counter()
+        self._ended.append((now, batch, dict(logs or {})))
+        if now >= self._due or (self._step is not None and len(self._ended) >= self._step.room):
+            self._hand_over()
+            self._due = perf_counter() + _READ_EVERY
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._hand_over()
+        self._the_run.end_epoch(_numbers(logs or {}))
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._the_run.end()
+
+    @property
+    def _the_run(self) -> Run:
+        assert self._run is not None, "Keras calls on_train_begin first"
+        return self._run
+
+    def _finish(self) -> None:
+        try:
+            self._hand_over()
+        finally:
+            if self._step is not None:
+                self._step.end()
+
+    def _hand_over(self) -> None:
+        """Put the batches that have ended since on the bus."""
+        ended, self._ended = self._ended, []
+        if not ended:
+            return
+        if self._step is None:
+            kind = "running" if _has_own_step(self.model) is False else "reported"
+            for at, batch, logs in ended:
+                self._batch_ended({}, self._named(kind, logs), batch, at)
+            return
+        rows = self._step.read()
+        size = self.model.steps_per_execution
+        for index, (at, _, logs) in enumerate(ended):
+            of_execution = rows[index * size : (index + 1) * size]
+            for own in of_execution[:-1]:
+                self._end_batch(own, at)
+            last = of_execution[-1] if of_execution else {}
+            self._end_batch({**last, **self._named("running", logs)}, at)
+
+    def _batch_ended(self, own: dict[str, float], logs: dict[str, float], batch: int, at: float) -> None:
+        # One call may stand for several steps, and the index of the last overshoots where an epoch ends earlier.
+        steps = self.params.get("steps")
+        done = batch + 1 if steps is None else min(batch + 1, steps)
+        while self._batches < done - 1:
+            self._end_batch({}, at)
+        if self._rate is not None:
+            logs["lr"], self._rate = self._rate, None
+        self._end_batch({**own, **logs}, at)
+
+    def _end_batch(self, values: dict[str, float], at: float) -> None:
+        self._batches += 1
+        self._the_run.batch_ended(values, at=at)
+
+    def _named(self, kind: Any, logs: Mapping[str, Any]) -> dict[str, float]:
+        """Name what Keras reported of a batch after its kind, and declare the names that are new."""
+        named = {}
+        for metric, value in _numbers(logs).items():
+            name = f"running_{metric}" if kind == "running" else metric
+            if name not in self._declared:
+                self._declared.add(name)
+                self._the_run.declare(name, metric=metric, kind=kind)
+            named[name] = value
+        return named
+
+
+class _WatchedStep:
+    """A model's training step that keeps each batch's own values and learning rate."""
+
+    # Of each model the step that was compiled for it, so that a second `fit` need not compile it again.
+    _known: WeakKeyDictionary[Any, _WatchedStep] = WeakKeyDictionary()
+
+    @classmethod
+    def on(cls, model: Any) -> _WatchedStep | None:
+        """Return the watched step of a model, or None where Keras leaves no way to one."""
+        backend = keras.backend.backend()
+        if backend not in ("tensorflow", "torch") or _has_own_step(model):
+            return None
+        if backend == "tensorflow" and model.distribute_strategy.num_replicas_in_sync > 1:
+            return None
+        if backend == "torch" and model.jit_compile:
+            return None
+        known = cls._known.get(model)
+        # `compile` makes a new loss tracker: a step that was compiled before is no longer this model's.
+        if known is None or known._tracker is not model._loss_tracker:
+            known = cls._known[model] = cls(model, backend)
+        return known
+
+    def __init__(self, model: Any, backend: str) -> None:
+        self._model = ref(model)
+        self._tracker = model._loss_tracker
+        self._unwatched: Any = None
+        self._watched: Any = None
+        self._backend = backend
+        self._tape: _TensorFlowTape | _TorchTape | None = None
+        self._names: list[str] = []
+        self._has_rate = _learning_rate(model) is not None
+        #: How many executions may end before the tape has to be read.
+        self.room = max(256 // model.steps_per_execution, 1)
+
+    def begin(self) -> None:
+        """Train by this step from now on."""
+        model = self._model()
+        self._unwatched = model.train_function
+        if self._watched is None and self._backend == "torch":
+            self._watched = lambda batches: self._take(batches[0])
+        elif self._watched is None:
+            # `make_train_function` takes the step that it finds on the model. There it stays no longer than that.
+            model.train_step = self._take
+            try:
+                model.make_train_function(force=True)
+            finally:
+                del model.train_step
+            self._watched = model.train_function
+        model.train_function = self._watched
+        self.read()  # what was trained meanwhile is of no run
+
+    def end(self) -> None:
+        """Train as before."""
+        model = self._model()
+        if model is not None and model.train_function is self._watched:
+            model.train_function = self._unwatched
+
+    def read(self) -> list[dict[str, float]]:
+        """Return the values of each step since the last call, the learning rate as ``lr``."""
+        rows: list[dict[str, float]] = []
+        for rate, *own in self._tape.read() if self._tape is not None else ():
+            row = dict(zip(self._names, own, strict=True))
+            if self._has_rate:
+                row["lr"] = rate
+            rows.append(row)
+        return rows
+
+    def _take(self, data: Any) -> Any:
+        model = self._model()
+        # A rate may be a variable, which the step changes.
+        rate = ops.copy(ops.convert_to_tensor(model.optimizer.learning_rate if self._has_rate else 0.0))
+        aside = _Aside()
+        aside.put([metric for metric in model.metrics if metric is not model._compile_metrics])
+
+        def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            metrics = model._compile_metrics
+            if metrics is not None:
+                if not metrics.built:  # its metrics exist from the first batch on, and this may be the first
+                    metrics.build(y, y_pred)
+                aside.put([metrics])
+            return type(model).compute_metrics(model, x, y, y_pred, sample_weight)
+
+        model.compute_metrics = compute_metrics
+        try:
+            own = type(model).train_step(model, data)
+        finally:
+            del model.compute_metrics
+        # What was not put aside, because it is not additive or has come to be in this very step, is no own value.
+        others = [metric.name for metric in _single(model.metrics) if metric not in aside.metrics]
+        names = [name for name, value in own.items() if len(value.shape) == 0 and not any(o in name for o in others)]
+        if self._tape is None or names != self._names:
+            self._names = names
+            rows = 2 * self.room * model.steps_per_execution
+            self._tape = _TorchTape() if self._backend == "torch" else _TensorFlowTape(rows, len(names) + 1)
+        self._tape.write([rate, *(own[name] for name in names)])
+        aside.take_back()
+        return model.get_metrics_result()
+
+
+class _Aside:
+    """The states of metrics while they count a single batch."""
+
+    def __init__(self) -> None:
+        self.metrics: list[Any] = []
+        self._states: list[tuple[Any, Any]] = []
+
+    def put(self, metrics: list[Any]) -> None:
+        """Set the metrics to zero, as far as that can be made good."""
+        for metric in _single(metrics):
+            if _is_additive(metric):
+                self.metrics.append(metric)
+                for variable in metric.variables:
+                    self._states.append((variable, ops.copy(ops.convert_to_tensor(variable))))
+                    variable.assign(ops.zeros_like(variable))
+
+    def take_back(self) -> None:
+        """Add what the metrics had counted before."""
+        for variable, state in self._states:
+            variable.assign_add(state)
+
+
+class _TensorFlowTape:
+    """The last rows of numbers in a variable on the device, written by the graph and read by Python."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        import tensorflow as tf
+
+        self._tf = tf
+        self._rows = rows
+        # Every number here was one of Keras's floats.
+        self._dtype = "float64" if keras.config.floatx() == "float64" else "float32"
+        with tf.init_scope():  # the first step that writes may just be traced
+            self._ring = tf.Variable(tf.zeros((rows, width), self._dtype), trainable=False)
+            self._written = tf.Variable(0, dtype="int64", trainable=False)
+        self._seen = 0
+
+    def write(self, numbers: list[Any]) -> None:
+        tf = self._tf
+        row = tf.stack([tf.reshape(tf.cast(number, self._dtype), ()) for number in numbers])
+        at = tf.math.floormod(self._written, self._rows)
+        self._ring.scatter_nd_update([[at]], [row])
+        self._written.assign_add(1)
+
+    def read(self) -> list[list[float]]:
+        written = int(self._written.numpy())
+        if written == self._seen:
+            return []
+        ring = self._ring.numpy()
+        rows = [ring[index % self._rows].tolist() for index in range(self._seen, written)]
+        self._seen = written
+        return rows
+
+
+class _TorchTape:
+    """Rows of numbers that wait on the device, to be read together."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self._torch = torch
+        self._waiting: list[Any] = []
+
+    def write(self, numbers: list[Any]) -> None:
+        # `stack` copies, so that no later step changes what was written.
+        with self._torch.no_grad():
+            tensors = [self._torch.as_tensor(number).detach().reshape(()) for number in numbers]
+            device = tensors[-1].device
+            self._waiting.append(self._torch.stack([tensor.to(device).double() for tensor in tensors]))
+
+    def read(self) -> list[list[float]]:
+        waiting, self._waiting = self._waiting, []
+        rows: list[list[float]] = self._torch.stack(waiting).tolist() if waiting else []
+        return rows
+
+
+def _has_own_step(model: Any) -> bool:
+    """Tell whether the model was written to train otherwise than Keras does."""
+    return any(
+        name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in ("train_step", "compute_metrics", "get_metrics_result")
+    )
+
+
+def _single(metrics: list[Any]) -> list[Any]:
+    """Return the metrics with each collection, as that of ``compile``, replaced by what it holds."""
+    return [one for metric in metrics for one in getattr(metric, "metrics", None) or [metric]]
+
+
+def _is_additive(metric: Any) -> bool:
+    """Tell whether a metric's state over two batches is the sum of its states over each.
+
+    It is for all of Keras's own: they count and sum. Of others nobody knows.
+    """
+    return str(type(metric).update_state.__module__).startswith("keras.src.metrics.")
+
+
+def _learning_rate(model: Any) -> float | None:
+    """Return the rate that the next step is going to use, or None where there is not one."""
+    try:
+        return float(model.optimizer.learning_rate)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Return the logs as floats; a metric with several numbers has each under its own name."""
+    numbers = {}
+    for name, value in logs.items():
+        array = np.asarray(value, dtype=np.float64)
+        if array.ndim == 0:
+            numbers[name] = float(array)
+        else:
+            numbers.update({f"{name}_{index}": float(number) for index, number in enumerate(array.flat)})
+    return numbers

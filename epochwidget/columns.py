@@ -1,0 +1,67 @@
+"""A column of numbers that grows without ever copying what it holds."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+_SMALLEST, _LARGEST = 256, 65_536
+
+
+class Column:
+    """Float64 numbers in chunks: appending never moves what is there, so that no batch waits for a copy.
+
+    Chunks start small, for a run may have thousands of series, and grow with the column up to 512 kB.
+    """
+
+    __slots__ = ("_chunks", "_length", "_starts")
+
+    def __init__(self) -> None:
+        self._chunks: list[Floats] = []
+        self._starts: list[int] = []
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def extend(self, numbers: Sequence[float] | Floats) -> None:
+        """Append numbers."""
+        fresh = np.asarray(numbers, dtype=np.float64)
+        while len(fresh):
+            room = self._starts[-1] + len(self._chunks[-1]) - self._length if self._chunks else 0
+            if not room:
+                room = min(max(_SMALLEST, self._length), _LARGEST)
+                self._chunks.append(np.empty(room))
+                self._starts.append(self._length)
+            taken = fresh[:room]
+            at = self._length - self._starts[-1]
+            self._chunks[-1][at : at + len(taken)] = taken
+            self._length += len(taken)
+            fresh = fresh[room:]
+
+    def array(self, start: int = 0, stop: int | None = None) -> Floats:
+        """Copy the numbers from `start` up to `stop`, by default all of them, into one array.
+
+        Returns
+        -------
+        numpy.ndarray, shape (stop - start,), float64
+        """
+        stop = self._length if stop is None else min(stop, self._length)
+        if start >= stop:
+            return np.empty(0)
+        parts = []
+        for index in range(bisect_right(self._starts, start) - 1, len(self._chunks)):
+            first = self._starts[index]
+            if first >= stop:
+                break
+            parts.append(self._chunks[index][max(start - first, 0) : stop - first])
+        return np.concatenate(parts)
+
+    def last(self) -> float:
+        """Return the newest number, or NaN where there is none."""
+        return float(self._chunks[-1][self._length - self._starts[-1] - 1]) if self._length else float("nan")

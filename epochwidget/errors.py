@@ -1,0 +1,38 @@
+"""Errors to the person: one sentence that says what was given, what is accepted and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+def unknown_keywords(owner: str, unknown: Iterable[str], known: Iterable[str]) -> TypeError:
+    """Name the nearest known keyword for each that `owner` does not take."""
+    known = sorted(known)
+    given = []
+    for name in unknown:
+        near = get_close_matches(name, known, n=1)
+        given.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+    return TypeError(f"{owner}() does not know {', '.join(given)}; it takes {', '.join(known)}.")
+
+
+def checked_name(what: str, name: Any) -> str:
+    """Return `name` if it is a text that shows something, else raise."""
+    if not isinstance(name, str):
+        raise TypeError(f"{what} has to be a text, got {name!r}.")
+    if not name.strip():
+        raise ValueError(f"{what} is empty: give it a name that can be read on a plot.")
+    return name
+
+
+def checked_count(what: str, count: Any) -> int:
+    """Return `count` if it is a whole number above 0, else raise."""
+    if isinstance(count, bool) or not isinstance(count, int):
+        try:
+            count = count.__index__()  # a NumPy integer
+        except AttributeError:
+            raise TypeError(f"{what} has to be a whole number, got {count!r}.") from None
+    if count <= 0:
+        raise ValueError(f"{what} has to be 1 or more, got {count}.")
+    return int(count)

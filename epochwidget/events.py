@@ -1,0 +1,117 @@
+"""What can happen to a run. Producers say it, the bus carries it, everything else listens.
+
+The records are plain and slotted, for one of them is made for every batch. Two numbers run through all of them:
+
+``step``
+    How many batches have ended since the run began, the one spoken of included: the first batch is step 1, and
+    an epoch of 10 batches ends at step 10.
+``time``
+    Seconds since the run began, from a clock that never goes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .series import Series
+
+Status = Literal["running", "completed", "stopped", "failed"]
+
+#: One value: a float, or a tensor with one element that still waits on its device.
+Value = Any
+
+
+@dataclass(slots=True)
+class RunStarted:
+    """A run has begun.
+
+    ``started`` is in seconds since 1970; ``epochs`` is where the epochs are to end, if anybody knows.
+    """
+
+    run: str
+    name: str
+    started: float
+    epochs: int | None = None
+
+
+@dataclass(slots=True)
+class SeriesDeclared:
+    """The producer says what a name stands for, where the name alone does not tell (see `Series.of`)."""
+
+    run: str
+    series: Series
+
+
+@dataclass(slots=True)
+class EpochStarted:
+    """An epoch has begun, or more is known of it: a second event for the same epoch replaces the first.
+
+    ``batches`` is the number of batches that the epoch is going to have and ``epochs`` where the epochs are going
+    to end; both are None where nobody knows.
+    """
+
+    run: str
+    epoch: int
+    step: int
+    time: float
+    batches: int | None = None
+    epochs: int | None = None
+
+
+@dataclass(slots=True)
+class BatchEnded:
+    """A batch has ended. ``size`` is its number of samples where the producer was told."""
+
+    run: str
+    epoch: int
+    batch: int
+    step: int
+    time: float
+    values: Mapping[str, Value]
+    size: float | None = None
+
+
+@dataclass(slots=True)
+class EpochEnded:
+    """An epoch has ended, its validation included."""
+
+    run: str
+    epoch: int
+    step: int
+    time: float
+    values: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Marked:
+    """Something worth a line on the plot, in the words of whoever saw it."""
+
+    run: str
+    step: int
+    time: float
+    text: str
+
+
+@dataclass(slots=True)
+class RunEnded:
+    """A run is over; ``error`` says in one line what ended it, if anything did."""
+
+    run: str
+    step: int
+    time: float
+    status: Status
+    error: str | None = None
+
+
+Event = RunStarted | SeriesDeclared | EpochStarted | BatchEnded | EpochEnded | Marked | RunEnded
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted,
+    SeriesDeclared,
+    EpochStarted,
+    BatchEnded,
+    EpochEnded,
+    Marked,
+    RunEnded,
+)

@@ -1,0 +1,391 @@
+"""One run folded into numpy columns, at full resolution, and the list of all runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from threading import RLock
+from typing import Any, overload
+
+from .columns import Column, Floats
+from .events import (
+    BatchEnded,
+    EpochEnded,
+    EpochStarted,
+    Event,
+    Marked,
+    RunEnded,
+    RunStarted,
+    SeriesDeclared,
+    Status,
+)
+from .scalars import to_floats
+from .series import Granularity, Series
+
+# How many batches may wait to be folded: few enough that folding them is no pause, and that no device's memory
+# fills with values that wait to be read.
+_WAITING = 1024
+
+_CLOCK = Series("time", "batch", "clock", "time", "train")
+
+
+class Points:
+    """The points of one series.
+
+    Attributes
+    ----------
+    series : Series
+        What they are.
+    steps, values : Column
+        Where they stand and what they are, one number each a point.
+    epochs : Column
+        Their epochs, counted from 0; filled only for granularity ``"epoch"``.
+    """
+
+    __slots__ = ("epochs", "series", "steps", "values")
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self.steps = Column()
+        self.values = Column()
+        self.epochs = Column()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Table(Mapping[str, Floats]):
+    """The series of one granularity: ``table["loss"]`` is a float64 array with one number for each point."""
+
+    def __init__(self, history: History, granularity: Granularity) -> None:
+        self._history = history
+        self._granularity = granularity
+
+    def __getitem__(self, name: str) -> Floats:
+        return self._points(name).values.array()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([points.series.name for points in self._all()])
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{points.series.name} ({len(points)})" for points in self._all())
+        return f"<{self._granularity} values: {columns or 'none yet'}>"
+
+    def steps(self, name: str) -> Floats:
+        """Return how many batches had ended at each point of the series `name`; shape as ``table[name]``."""
+        return self._points(name).steps.array()
+
+    def epochs(self, name: str) -> Floats:
+        """Return the epoch, counted from 0, of each point of the series `name`; shape as ``table[name]``."""
+        points = self._points(name)
+        if self._granularity == "epoch":
+            return points.epochs.array()
+        return self._history.epoch_of(points.steps.array())
+
+    def series(self, name: str) -> Series:
+        """Return what the series `name` stands for: its metric, split and kind."""
+        return self._points(name).series
+
+    def _all(self) -> list[Points]:
+        self._history.fold()
+        return [
+            points
+            for points in self._history.points
+            if points.series.granularity == self._granularity and points.series is not _CLOCK
+        ]
+
+    def _points(self, name: str) -> Points:
+        self._history.fold()
+        found = self._history.find(name, self._granularity)
+        if found is None:
+            known = ", ".join(self) or "none yet"
+            raise KeyError(f"no {self._granularity} values of {name!r}; there are: {known}")
+        return found
+
+
+@dataclass(slots=True)
+class Span:
+    """One epoch's place among the batches.
+
+    ``first`` is the number of batches that had ended when it began, ``batches`` its length: the planned one while
+    it lasts, the true one afterwards, None while nobody knows.
+    """
+
+    epoch: int
+    first: int
+    batches: int | None
+
+
+class History:
+    """One run, made of nothing but its events.
+
+    Batches are queued as they come and folded into columns when somebody reads: the training loop pays for one
+    ``list.append``.
+
+    Attributes
+    ----------
+    run : str
+        The run's identifier.
+    name : str
+        What the person calls it.
+    number : int
+        Its place among the runs of its bus, from 1.
+    started : float
+        When it began, in seconds since 1970.
+    status : str
+        ``"running"``, ``"completed"``, ``"stopped"`` or ``"failed"``.
+    error : str or None
+        What ended it, in one line.
+    epochs : int or None
+        Where the epochs are to end.
+    batch, epoch : Table
+        ``history.batch["loss"]`` and ``history.epoch["val_loss"]`` are float64 arrays.
+    points : list of Points
+        All series in the order of their first value.
+    spans : list of Span
+        The epochs begun so far.
+    marks : list of Marked
+        What was marked.
+    """
+
+    def __init__(self, started: RunStarted, number: int = 1) -> None:
+        self.run = started.run
+        self.name = started.name
+        self.number = number
+        self.started = started.started
+        self.epochs = started.epochs
+        self.status: Status = "running"
+        self.error: str | None = None
+        self.batch = Table(self, "batch")
+        self.epoch = Table(self, "epoch")
+        self.points: list[Points] = []
+        self.spans: list[Span] = []
+        self.marks: list[Marked] = []
+        self.clock = Points(_CLOCK)
+        self._declared: dict[tuple[Granularity, str], Series] = {}
+        self._index: dict[tuple[Granularity, str], Points] = {}
+        self._size_steps, self._sizes = Column(), Column()
+        self._epoch_began: dict[str, int] = {}
+        self._epoch_open = False
+        self._queue: list[BatchEnded] = []
+        self._lock = RLock()
+        self._time = 0.0
+        self._step = 0
+
+    def __repr__(self) -> str:
+        return f"<History of {self.name!r}: {self.status}, {len(self.spans)} epochs, {self.step} steps>"
+
+    @property
+    def title(self) -> str:
+        """The run's name and number, which tell it from others of the same name."""
+        numbered = f"run {self.number}"
+        return self.name if self.name == numbered else f"{self.name} · {numbered}"
+
+    @property
+    def step(self) -> int:
+        """How many batches have ended."""
+        queue = self._queue
+        try:
+            return queue[-1].step
+        except IndexError:
+            return self._step
+
+    @property
+    def last_time(self) -> float:
+        """When anything last happened, in seconds since the run began."""
+        queue = self._queue
+        try:
+            return max(self._time, queue[-1].time)
+        except IndexError:
+            return self._time
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began, or how long it took."""
+        return time.time() - self.started if self.status == "running" else self._time
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the run will have ended at its present pace, or None where nobody can know.
+
+        The first batch is left out of the pace, since frameworks compile and warm up in it.
+        """
+        if self.status != "running" or not self.spans or self.epochs is None or len(self.clock) < 2:
+            return None
+        now, batches = self.spans[-1], self.spans[-1].batches
+        if not batches:
+            return None
+        first = self.spans[0].epoch
+        done = now.epoch - first + min((self._step - now.first) / batches, 1)
+        warm = float(self.clock.values.array(0, 1)[0])
+        paced = done - 1 / batches
+        if paced <= 0 or self.epochs <= first + done:
+            return None
+        return (self._time - warm) / paced * (self.epochs - first - done)
+
+    def add(self, event: Event) -> None:
+        """Take in one event of this run."""
+        if type(event) is BatchEnded:
+            self._queue.append(event)
+            if len(self._queue) >= _WAITING:
+                self.fold()
+            return
+        with self._lock:
+            self.fold()
+            match event:
+                case EpochStarted():
+                    self._start_epoch(event)
+                case EpochEnded():
+                    self._end_epoch(event)
+                case SeriesDeclared(series=series):
+                    self._declared[series.granularity, series.name] = series
+                case Marked():
+                    self.marks.append(event)
+                case RunEnded():
+                    self.status, self.error = event.status, event.error
+                    self._time = event.time
+
+    def fold(self) -> None:
+        """Move the waiting batches into the columns."""
+        if not self._queue:
+            return
+        with self._lock:
+            events = self._queue[: len(self._queue)]
+            del self._queue[: len(events)]
+            if not events:
+                return
+            self.clock.steps.extend([event.step for event in events])
+            self.clock.values.extend([event.time for event in events])
+            gathered: dict[str, tuple[list[float], list[Any]]] = {}
+            for event in events:
+                step = event.step
+                for name, value in event.values.items():
+                    try:
+                        steps, values = gathered[name]
+                    except KeyError:
+                        steps, values = gathered[name] = [], []
+                    steps.append(step)
+                    values.append(value)
+            sized = [event for event in events if event.size is not None]
+            self._size_steps.extend([event.step for event in sized])
+            self._sizes.extend([event.size for event in sized if event.size is not None])
+            for name, (steps, values) in gathered.items():
+                points = self._points("batch", name)
+                points.steps.extend(steps)
+                points.values.extend(to_floats(values))
+            self._step = events[-1].step
+            self._time = max(self._time, events[-1].time)
+
+    def find(self, name: str, granularity: Granularity) -> Points | None:
+        """Return the points of a series, or None."""
+        return self._index.get((granularity, name))
+
+    def epoch_of(self, steps: Floats) -> Floats:
+        """Return the epoch, counted from 0, that each step fell in."""
+        firsts, epochs = Column(), Column()
+        firsts.extend([span.first for span in self.spans])
+        epochs.extend([span.epoch for span in self.spans])
+        at = firsts.array().searchsorted(steps, side="left") - 1
+        found: Floats = epochs.array()[at]
+        return found
+
+    def epoch_mean(self, name: str) -> float | None:
+        """Return the mean of a series' values in the epoch that goes on, weighted by the batches' sizes if known.
+
+        Returns
+        -------
+        float or None
+            None if the epoch has no value of that name.
+        """
+        with self._lock:
+            self.fold()
+            points = self.find(name, "batch")
+            start = self._epoch_began.get(name, 0)
+            if points is None or len(points) == start:
+                return None
+            values, steps = points.values.array(start), points.steps.array(start)
+            size_steps, sizes = self._size_steps.array(), self._sizes.array()
+            at = size_steps.searchsorted(steps).clip(max=max(len(sizes) - 1, 0))
+            if len(sizes) and (size_steps[at] == steps).all():
+                return float((values * sizes[at]).sum() / sizes[at].sum())
+            return float(values.mean())
+
+    def _points(self, granularity: Granularity, name: str) -> Points:
+        key = granularity, name
+        points = self._index.get(key)
+        if points is None:
+            series = self._declared.get(key) or Series.of(name, granularity)
+            points = self._index[key] = Points(series)
+            self.points.append(points)
+        return points
+
+    def _start_epoch(self, event: EpochStarted) -> None:
+        if event.epochs is not None:
+            self.epochs = event.epochs
+        if self._epoch_open and self.spans[-1].epoch == event.epoch:
+            self.spans[-1].batches = event.batches
+            return
+        self._epoch_open = True
+        self.spans.append(Span(event.epoch, event.step, event.batches))
+        self._epoch_began = {
+            points.series.name: len(points) for points in self.points if points.series.granularity == "batch"
+        }
+        self._size_steps, self._sizes = Column(), Column()
+
+    def _end_epoch(self, event: EpochEnded) -> None:
+        for name, value in event.values.items():
+            points = self._points("epoch", name)
+            points.steps.extend([event.step])
+            points.epochs.extend([event.epoch])
+            points.values.extend(to_floats([value]))
+        if self._epoch_open and self.spans[-1].epoch == event.epoch:
+            self._epoch_open = False
+            self.spans[-1].batches = event.step - self.spans[-1].first
+        self._time = max(self._time, event.time)
+
+
+class Runs(Sequence[History]):
+    """The histories of all runs of a bus, oldest first: ``ew.runs[-1]`` is the newest."""
+
+    def __init__(self) -> None:
+        self._histories: list[History] = []
+        self._by_run: dict[str, History] = {}
+        self._count = 0
+
+    @overload
+    def __getitem__(self, index: int) -> History: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[History]: ...
+    def __getitem__(self, index: int | slice) -> History | list[History]:
+        if not self._histories and isinstance(index, int):
+            raise IndexError("there are no runs yet: train with an EpochCallback or an ew.Run first.")
+        return self._histories[index]
+
+    def __len__(self) -> int:
+        return len(self._histories)
+
+    def __repr__(self) -> str:
+        return f"<Runs: {', '.join(repr(history) for history in self._histories) or 'none yet'}>"
+
+    def find(self, run: str) -> History | None:
+        """Return the history of the run with that identifier, or None."""
+        return self._by_run.get(run)
+
+    def add(self, event: Event) -> None:
+        """Take in one event; the first of each run makes its history."""
+        history = self._by_run.get(event.run)
+        if history is not None:
+            history.add(event)
+        elif isinstance(event, RunStarted):
+            self._count += 1
+            history = self._by_run[event.run] = History(event, self._count)
+            self._histories.append(history)
+
+    def clear(self) -> None:
+        """Forget all runs that have ended."""
+        self._histories = [history for history in self._histories if history.status == "running"]
+        self._by_run = {history.run: history for history in self._histories}

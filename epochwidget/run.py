@@ -1,0 +1,423 @@
+"""`Run`: the one handle by which values get on the bus, used by loops of one's own and by every callback."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
+from time import perf_counter
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from . import cell
+from .bus import Bus
+from .bus import bus as shared_bus
+from .errors import checked_count, checked_name, unknown_keywords
+from .events import (
+    BatchEnded,
+    EpochEnded,
+    EpochStarted,
+    Marked,
+    RunEnded,
+    RunStarted,
+    SeriesDeclared,
+    Status,
+)
+from .history import History
+from .scalars import rates, scalar
+from .series import LEARNING_RATE, Granularity, Kind, Series, Split
+
+Batch = TypeVar("Batch")
+
+_LONGEST_ERROR = 500
+
+
+class Run:
+    """One training run, from its first batch to its end.
+
+    ::
+
+        with ew.Run("resnet18") as run:
+            for epoch in run.epochs(3):
+                for x, y in run.batches(loader):
+                    ...
+                    run.log(loss=loss, accuracy=accuracy, lr=optimizer)
+                run.log_epoch(val_loss=val_loss)
+
+    Without ``epochs`` and ``batches`` each `log` is a batch and each `log_epoch` ends an epoch. Without ``with``,
+    call `end`; an error that ends the notebook cell ends the run as well.
+
+    Parameters
+    ----------
+    name
+        What to call it on the plot, by default ``"run 1"``, ``"run 2"``, ...
+    epochs
+        How many epochs there are going to be, if `epochs` is not to say so.
+    bus
+        Where the events go, by default the shared bus.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these, the name is empty, or `epochs` is below 1.
+    """
+
+    def __init__(
+        self, name: str | None = None, *, epochs: int | None = None, bus: Bus | None = None, **unknown: Any
+    ) -> None:
+        if unknown:
+            raise unknown_keywords("Run", unknown, ("name", "epochs", "bus"))
+        if bus is not None and not isinstance(bus, Bus):
+            raise TypeError(f"Run(bus=...) needs an epochwidget.Bus, got {bus!r}.")
+        self.id = uuid4().hex
+        self.bus = shared_bus if bus is None else bus
+        self.name = f"run {len(self.bus.runs) + 1}" if name is None else checked_name("The name of a run", name)
+        self._planned = None if epochs is None else checked_count("The number of epochs", epochs)
+        self._status: Status = "running"
+        self._steps = count(1)
+        self._step = 0
+        self._names: set[str] = set()
+        self._epoch: int | None = None
+        self._epoch_first = 0
+        self._epoch_values: dict[str, float] = {}
+        self._epoch_due = 0
+        self._epoch_counted = False
+        self._epoch_walked = False
+        self._in_epochs = False
+        self._before_end: list[Callable[[], object]] = []
+        self._batch: dict[str, Any] | None = None
+        self._batch_size: float | None = None
+        self._origin = perf_counter()
+        self.bus.emit(RunStarted(self.id, self.name, time.time(), self._planned))
+        history = self.bus.runs.find(self.id)
+        assert history is not None, "a bus keeps the history of every run"
+        self.history: History = history
+        cell.watch(self)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name!r}: {self.status}, {self._step} steps>"
+
+    @property
+    def status(self) -> Status:
+        """``"running"``, ``"completed"``, ``"stopped"`` or ``"failed"``."""
+        return self._status
+
+    @property
+    def step(self) -> int:
+        """How many batches have ended."""
+        return self._step
+
+    @property
+    def last_active(self) -> float:
+        """When anything last happened, on the clock of ``time.perf_counter``."""
+        return self._origin + self.history.last_time
+
+    def __del__(self) -> None:
+        # A handle that nobody holds any more, as after its cell was run again, can get no further batch.
+        if getattr(self, "_status", "completed") == "running" and hasattr(self, "history"):
+            self.end("stopped")
+
+    # For a loop of one's own -----------------------------------------------------------------------------------
+
+    def epochs(self, epochs: int | range | None = None) -> Iterator[int]:
+        """Go through the epochs: ``for epoch in run.epochs(3)``.
+
+        Parameters
+        ----------
+        epochs
+            How many, or a ``range`` where they do not begin at 0 (a run that is taken up again), by default what
+            was given to `Run`.
+
+        Returns
+        -------
+        iterator of int
+            The epochs, counted from 0. At the end of each, the mean of every value that was logged per batch is
+            added to what `log_epoch` was told, unless it was told that name itself: the mean over the samples if
+            `log` was given ``batch_size``, else over the batches.
+        """
+        if epochs is None:
+            epochs = self._planned
+        if epochs is None:
+            raise TypeError("run.epochs() has to be told how many epochs there are, for example run.epochs(3).")
+        plan = epochs if isinstance(epochs, range) else range(checked_count("The number of epochs", epochs))
+        if not plan:
+            raise ValueError(f"The range of epochs has to hold at least one, got {epochs!r}.")
+        self._check_running("epochs")
+        self._planned = plan[-1] + 1
+        return self._go_through(plan)
+
+    def _go_through(self, plan: range) -> Iterator[int]:
+        for epoch in plan:
+            self._close_epoch()
+            self._epoch_due = epoch
+            self._in_epochs = True
+            yield epoch
+            # Not reached after a break or an exception, which look alike from here: then `end`, or the next epoch,
+            # decides whether this one counts.
+            self._begin_due_epoch()
+            self._close_epoch()
+        self._in_epochs = False
+
+    def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Go through the training batches of an epoch: ``for x, y in run.batches(loader)``.
+
+        Whatever is logged between one batch and the next belongs to that batch, in one `log` or in several. If
+        `batches` knows its length, the page knows the progress.
+        """
+        self._check_running("batches")
+        try:
+            length: int | None = len(batches)  # type: ignore[arg-type]
+        except TypeError:
+            length = None
+        return self._walk(batches, length)
+
+    def _walk(self, batches: Iterable[Batch], length: int | None) -> Iterator[Batch]:
+        if self._epoch_walked:  # without `epochs` each walk is an epoch
+            self._close_epoch()
+        self._begin_due_epoch()
+        if length is not None:
+            assert self._epoch is not None
+            self.begin_epoch(self._epoch, batches=self._step - self._epoch_first + length)
+        try:
+            for batch in batches:
+                self._batch = {}
+                yield batch
+                self._close_batch()
+            if not self._in_epochs:
+                self._epoch_counted = self._epoch_walked = True
+        finally:
+            if self._batch:  # a break or an exception: what had been logged stays
+                self._close_batch()
+            self._batch = None
+
+    def log(self, /, *, batch_size: float | None = None, **values: Any) -> None:
+        """Log values of one batch: ``run.log(loss=loss, accuracy=accuracy, lr=optimizer)``.
+
+        Parameters
+        ----------
+        batch_size
+            How many samples the batch has, as the weight of its values in the epoch's mean.
+        **values
+            Numbers, or arrays or tensors with one element. Tensors on an accelerator are not waited for. For a
+            PyTorch optimizer the learning rate of each of its parameter groups is taken: log it before
+            ``scheduler.step()``, which already sets the next batch's.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a value is not one number, or a name is empty.
+        RuntimeError
+            If the run has ended.
+        """
+        for name, value in values.items():
+            if type(value) is not float or name not in self._names:
+                values = self._checked(values)
+                break
+        if self._status != "running":
+            self._check_running("log")
+        if batch_size is not None:
+            batch_size = scalar("batch_size", batch_size)
+        if self._batch is not None:
+            self._batch.update(values)
+            if batch_size is not None:
+                self._batch_size = batch_size
+            return
+        if self._epoch is None:
+            self._begin_due_epoch()
+        self.batch_ended(values, size=batch_size)
+
+    def log_epoch(self, /, **values: Any) -> None:
+        """Log values of the epoch: ``run.log_epoch(val_loss=val_loss)``; ``val_`` marks validation.
+
+        Inside `epochs` they wait for the end of the epoch; elsewhere they end it.
+        """
+        self._check_running("log_epoch")
+        checked = self._checked(values)
+        self._begin_due_epoch()
+        self._epoch_values.update({name: float(value) for name, value in checked.items()})
+        self._epoch_counted = True
+        if not self._in_epochs:
+            self._close_epoch()
+
+    def mark(self, text: str) -> None:
+        """Draw a line with this text at the present batch: ``run.mark("unfroze the encoder")``."""
+        self._check_running("mark")
+        self.bus.emit(Marked(self.id, self._step, self._now(), checked_name("The text of a mark", text)))
+
+    def end(self, status: Status = "completed", error: BaseException | str | None = None) -> None:
+        """End the run; does nothing if it has ended.
+
+        Parameters
+        ----------
+        status
+            ``"completed"``, ``"stopped"`` or ``"failed"``.
+        error
+            What ended it. Only its last line is kept.
+        """
+        if status not in ("completed", "stopped", "failed"):
+            raise ValueError(f"A run ends as 'completed', 'stopped' or 'failed', got {status!r}.")
+        if self._status != "running":
+            return
+        while self._before_end:
+            self._before_end.pop()()
+        if self._batch:
+            self._close_batch()
+        if status == "completed" or self._epoch_values:
+            self._close_epoch()
+        self._status = status
+        text = None if error is None else _one_line(error)
+        self.bus.emit(RunEnded(self.id, self._step, self._now(), status, text))
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.end()
+        else:
+            self.end_by(error)
+
+    # For callbacks ---------------------------------------------------------------------------------------------
+
+    def lives_within_call(self, before_end: Callable[[], object]) -> None:
+        """Say that the run lives within one call, as that of ``model.fit``.
+
+        Then it has ended once the notebook cell has, whatever ended it.
+
+        Parameters
+        ----------
+        before_end
+            Called when the run is about to end, by a hook, an error or an interrupt: the last chance to hand over
+            what was held back.
+        """
+        self._before_end.append(before_end)
+        cell.watch(self, within_call=True)
+
+    def declare(
+        self,
+        name: str,
+        *,
+        metric: str,
+        kind: Kind,
+        granularity: Granularity = "batch",
+        split: Split = "train",
+    ) -> None:
+        """Say what a name stands for, where ``val_`` and ``lr`` do not tell; before its first value."""
+        self.bus.emit(SeriesDeclared(self.id, Series(name, granularity, kind, metric, split)))
+
+    def begin_epoch(self, epoch: int, *, batches: int | None = None, epochs: int | None = None) -> None:
+        """Begin an epoch, or tell more of the one that has begun.
+
+        Parameters
+        ----------
+        epoch
+            Counted from 0.
+        batches
+            How many batches it is going to have, if known.
+        epochs
+            Where the epochs are going to end, if known: a run of epochs 5 and 6 ends at 7.
+        """
+        if epochs is not None:
+            self._planned = epochs
+        if self._epoch != epoch:
+            self._epoch, self._epoch_first = epoch, self._step
+            self._epoch_counted = self._epoch_walked = False
+        self.bus.emit(EpochStarted(self.id, epoch, self._step, self._now(), batches, self._planned))
+
+    def batch_ended(
+        self, values: Mapping[str, Any], *, size: float | None = None, at: float | None = None
+    ) -> None:
+        """End a batch with these values.
+
+        Parameters
+        ----------
+        values
+            By name: floats, or whatever `epochwidget.scalars.scalar` returned.
+        size
+            How many samples it had.
+        at
+            When it ended, on the clock of ``time.perf_counter``, by default now.
+        """
+        self._step = step = next(self._steps)
+        self.bus.emit(
+            BatchEnded(
+                self.id,
+                self._epoch or 0,
+                step - self._epoch_first - 1,
+                step,
+                (perf_counter() if at is None else at) - self._origin,
+                values,
+                size,
+            )
+        )
+
+    def end_epoch(self, values: Mapping[str, float]) -> None:
+        """End the epoch with these values."""
+        if self._epoch is None:
+            return
+        self.bus.emit(EpochEnded(self.id, self._epoch, self._step, self._now(), dict(values)))
+        self._epoch_due, self._epoch = self._epoch + 1, None
+
+    def end_by(self, error: BaseException) -> None:
+        """End the run by the exception that ended the training: an interrupt stops it, anything else fails it."""
+        stopped = isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit))
+        self.end("stopped" if stopped else "failed", error)
+
+    # -----------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return perf_counter() - self._origin
+
+    def _begin_due_epoch(self) -> None:
+        if self._epoch is None:
+            self.begin_epoch(self._epoch_due)
+            self._epoch_counted = self._in_epochs
+
+    def _close_epoch(self) -> None:
+        if self._epoch is None or not self._epoch_counted:
+            return
+        means = {}
+        for points in list(self.history.points):
+            series = points.series
+            if series.granularity == "batch" and series.kind == "batch" and series.metric != LEARNING_RATE:
+                mean = self.history.epoch_mean(series.name)
+                if mean is not None:
+                    means[series.name] = mean
+        values, self._epoch_values = {**means, **self._epoch_values}, {}
+        self.end_epoch(values)
+
+    def _close_batch(self) -> None:
+        values, self._batch = self._batch, None
+        size, self._batch_size = self._batch_size, None
+        self.batch_ended(values or {}, size=size)
+
+    def _checked(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values as floats, or as tensors that can wait."""
+        checked = {}
+        for name, value in values.items():
+            if name not in self._names:
+                checked_name("The name of a value", name)
+            optimizer = rates(name, value) if hasattr(value, "__dict__") else None
+            if optimizer is not None:
+                checked.update(optimizer)
+            else:
+                checked[name] = value if type(value) is float else scalar(name, value)
+        self._names.update(checked)
+        return checked
+
+    def _check_running(self, what: str) -> None:
+        if self._status != "running":
+            raise RuntimeError(
+                f"run.{what}() came after the run {self.name!r} had ended ({self._status}); "
+                f"begin a new one with ew.Run(...)."
+            )
+
+
+def _one_line(error: BaseException | str) -> str:
+    text = error if isinstance(error, str) else traceback.format_exception_only(error)[-1]
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_ERROR else f"{line[: _LONGEST_ERROR - 3]}..."

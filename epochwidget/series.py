@@ -1,0 +1,58 @@
+"""What a line is: one metric of one split, and which kind of value each of its points holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Granularity = Literal["batch", "epoch"]
+Split = Literal["train", "validation"]
+
+#: ``batch``: the value of that batch alone.
+#: ``running``: the mean since the epoch began, which is what a Keras console shows.
+#: ``epoch``: the mean over an epoch, or the evaluation at its end, which is what a Keras ``History`` holds.
+#: ``smoothed``: the framework's own moving average, as in fastai.
+#: ``window``: the mean since the last log, as in the Hugging Face ``Trainer``.
+#: ``reported``: what a training step of the person's own returned; only that step knows what it is.
+#: ``clock``: no metric at all, but when each batch ended.
+Kind = Literal["batch", "running", "epoch", "smoothed", "window", "reported", "clock"]
+
+LEARNING_RATE = "learning rate"
+_VALIDATION = "val_"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a run.
+
+    Attributes
+    ----------
+    name
+        Its name in the history, unique for its granularity.
+    granularity
+        ``"batch"`` or ``"epoch"``: how often it has a point.
+    kind
+        What each point stands for, see `Kind`.
+    metric
+        What is measured (``"loss"``); series of one metric are drawn together.
+    split
+        ``"train"`` or ``"validation"``.
+    """
+
+    name: str
+    granularity: Granularity
+    kind: Kind
+    metric: str
+    split: Split
+
+    @classmethod
+    def of(cls, name: str, granularity: Granularity) -> Series:
+        """Tell a series by its name: ``val_`` marks validation, ``lr`` and ``lr_...`` are learning rates.
+
+        A producer whose framework has other names declares them (`epochwidget.Run.declare`).
+        """
+        if name == "lr" or name.startswith("lr_") or name == "learning_rate":
+            return cls(name, granularity, granularity, LEARNING_RATE, "train")
+        if name.startswith(_VALIDATION) and len(name) > len(_VALIDATION):
+            return cls(name, granularity, granularity, name.removeprefix(_VALIDATION), "validation")
+        return cls(name, granularity, granularity, name, "train")

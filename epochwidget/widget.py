@@ -1,0 +1,171 @@
+"""`EpochWidget`: the widget in the cell. It hears of runs from the bus and sends what is new to the page."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from threading import Event as Signal
+from threading import RLock, Thread
+from typing import Any
+
+import anywidget
+import traitlets
+
+from . import wire
+from .bus import Bus
+from .bus import bus as shared_bus
+from .errors import unknown_keywords
+from .events import RunEnded, RunStarted
+from .history import History
+
+# At most 20 messages a second, and a snapshot about every second, or so much more rarely that making them takes no
+# more than a hundredth of the time.
+_SEND_EVERY = 0.05
+_SNAPSHOT_EVERY = 1.0
+_SNAPSHOT_SHARE = 0.01
+
+_STATIC = Path(__file__).parent / "static"
+
+_log = logging.getLogger("epochwidget")
+
+
+def _built(name: str) -> Path:
+    path = _STATIC / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"epochwidget's page is not built ({name} is missing): run `make build` in the project, "
+            f"or install the package from a wheel."
+        )
+    return path
+
+
+class EpochWidget(anywidget.AnyWidget):
+    """Live plots of every run on a bus: those that have been and those to come.
+
+    Display it, train with an ``EpochCallback`` or a `Run`, and watch. All keywords are traits as well, in step with
+    the page: ``widget.granularity = "epoch"``.
+
+    Parameters
+    ----------
+    bus : Bus
+        Which bus to follow, by default the shared one.
+    granularity : {"both", "batch", "epoch"}
+        Which values to draw.
+    x_axis : {"epoch", "step"}
+        What the x axis counts: epochs with their fractions, or batches since the run began.
+    log_scale : bool
+        Draw the loss and the learning rate on a logarithmic axis.
+    hidden : list of str
+        The lines that were switched in the legend, as ``"batch:loss"``.
+    run : str
+        The `History.run` of the run to show; ``""`` follows the newest.
+    title : str
+        What stands in the header, by default the run's name.
+    height : int
+        Height of the loss plot in CSS pixels, 120 to 2000.
+    theme : {"auto", "light", "dark"}
+        ``"auto"`` follows the notebook.
+
+    Raises
+    ------
+    TypeError
+        If a keyword is none of these.
+    traitlets.TraitError
+        If a value is not accepted.
+    """
+
+    _esm = _built("widget.js")
+    _css = _built("widget.css")
+
+    _snapshot = traitlets.Bytes(b"").tag(sync=True)
+    granularity = traitlets.Enum(("both", "batch", "epoch"), "both").tag(sync=True)
+    x_axis = traitlets.Enum(("epoch", "step"), "epoch").tag(sync=True)
+    log_scale = traitlets.Bool(False).tag(sync=True)
+    hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    run = traitlets.Unicode("").tag(sync=True)
+    title = traitlets.Unicode("").tag(sync=True)
+    height = traitlets.Int(300, min=120, max=2000).tag(sync=True)
+    theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
+
+    def __init__(self, *, bus: Bus | None = None, **view: Any) -> None:
+        known = [name for name in EpochWidget.class_own_traits(sync=True) if not name.startswith("_")]
+        unknown = [name for name in view if name not in known]
+        if unknown:
+            raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
+        if bus is not None and not isinstance(bus, Bus):
+            raise TypeError(f"EpochWidget(bus=...) needs an epochwidget.Bus, got {bus!r}.")
+        self._bus = shared_bus if bus is None else bus
+        self._sent: dict[str, wire.Sent] = {}
+        self._lock = RLock()
+        self._sender: Thread | None = None
+        self._closed = Signal()
+        self._next_snapshot = 0.0
+        super().__init__(**view)
+        self._bus.subscribe(self._run_started, RunStarted)
+        self._bus.subscribe(self._run_ended, RunEnded)
+        with self._lock:
+            self._sent = self._take_snapshot()
+            self._send_new()
+        if any(history.status == "running" for history in self._bus.runs):
+            self._start_sender()
+
+    def __repr__(self) -> str:
+        # The same before, during and after a run, so that a saved notebook does not change by itself.
+        return "EpochWidget()"
+
+    def close(self) -> None:
+        """Follow the bus no more and take the widget off the page."""
+        self._closed.set()
+        self._bus.unsubscribe(self._run_started)
+        self._bus.unsubscribe(self._run_ended)
+        super().close()
+
+    def _run_started(self, _event: RunStarted) -> None:
+        self._start_sender()
+
+    def _run_ended(self, _event: RunEnded) -> None:
+        # In the thread that trained, so that the page is complete when its cell ends.
+        with self._lock:
+            self._send_new()
+            self._take_snapshot()
+
+    def _start_sender(self) -> None:
+        with self._lock:
+            if self._sender is None or not self._sender.is_alive():
+                self._sender = Thread(target=self._keep_sending, name="epochwidget-sender", daemon=True)
+                self._sender.start()
+
+    def _keep_sending(self) -> None:
+        """Send what is new every 50 ms while a run lasts. The training loop itself never sends."""
+        while not self._closed.wait(_SEND_EVERY):
+            try:
+                with self._lock:
+                    self._send_new()
+                    if time.perf_counter() >= self._next_snapshot:
+                        self._take_snapshot()
+                    if not any(history.status == "running" for history in self._bus.runs):
+                        self._sender = None
+                        return
+            except Exception:
+                _log.exception("[epochwidget] drawing has stopped in this widget; the training goes on.")
+                self._sender = None
+                return
+
+    def _send_new(self) -> None:
+        for history in list(self._bus.runs):
+            self._send_run(history)
+
+    def _send_run(self, history: History) -> None:
+        sent = self._sent.setdefault(history.run, wire.Sent())
+        while (frame := wire.append(history, sent)) is not None:
+            self.send({"type": "append"}, buffers=[frame])
+            if not wire.behind(history, sent):
+                return
+
+    def _take_snapshot(self) -> dict[str, wire.Sent]:
+        began = time.perf_counter()
+        self._snapshot, complete = wire.snapshot(self._bus.runs)
+        now = time.perf_counter()
+        self._next_snapshot = now + max(_SNAPSHOT_EVERY, (now - began) / _SNAPSHOT_SHARE)
+        return complete

@@ -1,0 +1,368 @@
+"""What goes over the wire, from the kernel to the page. Twin: ``js/src/wire.ts``.
+
+===============  =========  ===========================================================================
+what             direction  how
+===============  =========  ===========================================================================
+``append``       to page    custom message ``{"type": "append"}`` with one buffer, a *frame* that holds
+                            only what is new; at most 20 a second for each widget
+``_snapshot``    to page    a ``Bytes`` trait, a frame of at most 200 kB that holds every run; what a
+                            reloaded page and a second front end start from
+view state       both       the traits ``granularity``, ``x_axis``, ``log_scale``, ``hidden``, ``run``,
+                            ``title``, ``height``, ``theme``; drawing never waits for the kernel
+===============  =========  ===========================================================================
+
+A frame
+-------
+::
+
+    uint32   version, 1
+    uint32   H, the length of the header in bytes
+    H bytes  header, JSON in UTF-8, padded with spaces so that 8 + H is a multiple of 8
+    ...      body: float64 arrays, one after the other
+
+All numbers are little-endian. Values travel in the body alone, for NaN and infinity are no JSON. Whatever
+names an array in the header gives the index of its first number in the body, counted in numbers.
+
+The header is ``{"runs": [RUN, ...]}``, and a RUN is::
+
+    id         text, unique
+    name       text from the person, never to be trusted as markup
+    status     "running", "completed", "stopped" or "failed"
+    error      text or null: what made it fail, one line
+    started    seconds since 1970
+    elapsed    seconds since it started, or its duration once it has ended
+    remaining  seconds or null
+    epoch      the present epoch, counted from 0, or null before the first
+    epochs     where the epochs end (the last one shown is this number), or null where nobody knows
+    batch      batches ended in the present epoch
+    batches    batches in the present epoch, or null where nobody knows
+    spans      {"start": i, "items": [[epoch, first, batches], ...]}: the epochs begun, from the i-th on;
+               ``first`` is the number of batches that had ended when it began; ``batches`` its length in
+               batches (planned while it runs, counted when it ended), or null where nobody knows
+    marks      {"start": i, "items": [{"step": n, "text": text}, ...]}: the marks, from the i-th on
+    series     [SERIES, ...]: in a snapshot all of them, in an ``append`` those that are new
+    columns    [COLUMN, ...]: the points
+
+A SERIES says what a line is; everything a legend needs::
+
+    id           integer, unique in its run
+    name         the name it has in the history ("val_loss")
+    panel        the title of the panel it belongs on ("loss", "accuracy", "learning rate"); series with
+                 the same panel are drawn together; panels stand in the order of their first series, but
+                 "loss" comes first and "learning rate" last
+    label        "train", "validation", or what else tells it from its neighbours
+    split        "train" or "validation"
+    granularity  "batch" or "epoch"
+    kind         "batch", "running", "epoch", "smoothed", "window" or "clock"
+
+The one series of kind "clock" belongs on no panel: its values are the seconds from the run's start to the
+end of each batch.
+
+A COLUMN is a stretch of one series. The page writes it by index, so that a gap or an overlap heals::
+
+    series   the series' id
+    start    index of the first point in its series
+    count    how many points
+    values   where the values are
+    steps    where the steps are: how many batches had ended when the value was there, this batch included
+             (so the first batch stands at 1, and an epoch's validation at the number of batches so far),
+             or null, and then
+    first    is the first point's step and each further point is one step later
+    epochs   where the epochs (counted from 0) are; only in a series of granularity "epoch", else absent
+    indices  where the points' indices are; only in a snapshot too large to hold every point, else absent.
+             What such a column leaves out the page does not have and must not pretend to have
+    length   how many points the series has in the kernel
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .columns import Floats
+from .history import History, Points
+from .panels import label, panel
+
+VERSION = 1
+
+#: How large a snapshot may become, in bytes.
+SNAPSHOT_LIMIT = 200_000
+
+#: How many points of one series go into one message, so that none is large enough to make the page stumble.
+MESSAGE_POINTS = 16_384
+
+_NUMBER = 8
+_HEAD = struct.Struct("<II")
+
+
+@dataclass(slots=True)
+class Sent:
+    """What of one run the page has been sent: how many points of each series, how many spans and marks."""
+
+    points: dict[int, int] = field(default_factory=dict)
+    spans: int = 0
+    marks: int = 0
+    status: str = ""
+
+
+class _Frame:
+    """A frame being written."""
+
+    def __init__(self) -> None:
+        self.runs: list[dict[str, Any]] = []
+        self._body: list[Floats] = []
+        self._numbers = 0
+
+    def put(self, numbers: Floats) -> int:
+        """Append an array to the body and return the index of its first number."""
+        at = self._numbers
+        self._body.append(numbers)
+        self._numbers += len(numbers)
+        return at
+
+    def encode(self) -> bytes:
+        header = json.dumps({"runs": self.runs}, separators=(",", ":"), allow_nan=False).encode()
+        header += b" " * (-(_HEAD.size + len(header)) % _NUMBER)
+        body = (numbers.astype("<f8", copy=False).tobytes() for numbers in self._body)
+        return b"".join((_HEAD.pack(VERSION, len(header)), header, *body))
+
+
+def append(history: History, sent: Sent) -> bytes | None:
+    """Encode what is new in a run, and note it as sent.
+
+    Parameters
+    ----------
+    history
+        The run.
+    sent
+        What was sent before; changed in place.
+
+    Returns
+    -------
+    bytes or None
+        A frame, or None if there is nothing new. Call again while `behind` says so.
+    """
+    history.fold()
+    spans = list(history.spans)
+    marks = list(history.marks)
+    frame = _Frame()
+    run = _describe(history)
+    # The last span is sent again each time, for its length becomes known late.
+    run["spans"] = _spans(spans, max(sent.spans - 1, 0))
+    run["marks"] = _marks(marks, sent.marks)
+    for number, points in _numbered(history):
+        start = sent.points.get(number)
+        if start is None:
+            run["series"].append(_series(number, points))
+            start = 0
+        count = min(len(points) - start, MESSAGE_POINTS)
+        if count > 0:
+            run["columns"].append(_column(frame, number, points, start, count))
+        sent.points[number] = start + count
+    new = run["columns"] or run["series"] or run["marks"]["items"] or len(spans) > sent.spans
+    if not new and history.status == sent.status:
+        return None
+    sent.spans, sent.marks, sent.status = len(spans), len(marks), history.status
+    frame.runs.append(run)
+    return frame.encode()
+
+
+def behind(history: History, sent: Sent) -> bool:
+    """Tell whether a run has points that were not sent."""
+    return any(sent.points.get(number, 0) < len(points) for number, points in _numbered(history))
+
+
+def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple[bytes, dict[str, Sent]]:
+    """Encode all runs in one frame of bounded size.
+
+    Where the points are too many, each long series keeps, of each of a number of equal stretches, its lowest and
+    its highest point and those that are no number, so that no spike is lost. Where even the descriptions are too
+    many, the oldest runs are left out.
+
+    Parameters
+    ----------
+    histories
+        The runs, oldest first.
+    limit
+        The most bytes the frame may have.
+
+    Returns
+    -------
+    frame : bytes
+    complete : dict of str to Sent
+        Of each run that the frame holds in full, what a page that reads it has.
+    """
+    frame = _Frame()
+    room = limit - _HEAD.size - 64
+    described: list[tuple[History, dict[str, Any], list[tuple[int, Points]]]] = []
+    for history in reversed(list(histories)):
+        history.fold()
+        run = _describe(history)
+        run["spans"] = _spans(history.spans, 0)
+        run["marks"] = _marks(history.marks, 0)
+        numbered = list(_numbered(history))
+        run["series"] = [_series(number, points) for number, points in numbered]
+        # A column's own entry in the header has about 120 bytes.
+        cost = len(json.dumps(run)) + 120 * len(numbered) + 32
+        if described and cost > room // 2:
+            break
+        room -= cost
+        described.append((history, run, numbered))
+    lengths = [len(points) * _width(points) for _, _, numbered in described for _, points in numbered]
+    share = _share(lengths, max(room, 0) // _NUMBER)
+    complete: dict[str, Sent] = {}
+    for history, run, numbered in reversed(described):
+        sent = Sent(spans=len(history.spans), marks=len(history.marks), status=history.status)
+        whole = True
+        for number, points in numbered:
+            count = len(points)
+            if count * _width(points) <= share:
+                if count:
+                    run["columns"].append(_column(frame, number, points, 0, count))
+            else:
+                run["columns"].append(_summary(frame, number, points, share))
+                whole = False
+            sent.points[number] = count
+        if whole:
+            complete[history.run] = sent
+        frame.runs.append(run)
+    return frame.encode(), complete
+
+
+def extremes(values: Floats, keep: int) -> npt.NDArray[np.int64]:
+    """Choose about `keep` indices that hold every spike.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (n,)
+    keep
+        About how many indices to choose.
+
+    Returns
+    -------
+    numpy.ndarray, shape (at most keep + 2,), int64
+        Rising: the first and the last index, and the lowest and the highest finite value of each of ``keep // 2``
+        equal stretches. A stretch with values that are no finite number gives the first of those in place of its
+        lowest.
+    """
+    n = len(values)
+    if n <= keep:
+        return np.arange(n)
+    stretches = max(keep // 2, 1)
+    edges = np.linspace(0, n, stretches + 1).astype(np.int64)
+    edges = edges[:-1][edges[1:] > edges[:-1]]
+    finite = np.isfinite(values)
+    of_stretch = np.searchsorted(edges, np.arange(n), side="right") - 1
+    # Sorted by stretch and then by value, each stretch's first and last are its lowest and highest. What is no
+    # finite number sorts below all others.
+    order = np.lexsort((np.where(finite, values, -np.inf), of_stretch))
+    ends = np.append(edges[1:], n) - 1
+    return np.unique(np.concatenate(([0], order[edges], order[ends], [n - 1])))
+
+
+def _describe(history: History) -> dict[str, Any]:
+    span = history.spans[-1] if history.spans else None
+    remaining = history.remaining
+    return {
+        "id": history.run,
+        "name": history.title,
+        "status": history.status,
+        "error": history.error,
+        "started": history.started,
+        "elapsed": round(history.elapsed, 3),
+        "remaining": None if remaining is None else round(remaining, 3),
+        "epoch": None if span is None else span.epoch,
+        "epochs": history.epochs,
+        "batch": 0 if span is None else history.step - span.first,
+        "batches": None if span is None else span.batches,
+        "spans": None,
+        "marks": None,
+        "series": [],
+        "columns": [],
+    }
+
+
+def _spans(spans: list[Any], start: int) -> dict[str, Any]:
+    return {"start": start, "items": [[span.epoch, span.first, span.batches] for span in spans[start:]]}
+
+
+def _marks(marks: list[Any], start: int) -> dict[str, Any]:
+    return {"start": start, "items": [{"step": mark.step, "text": mark.text} for mark in marks[start:]]}
+
+
+def _numbered(history: History) -> Iterable[tuple[int, Points]]:
+    yield 0, history.clock
+    yield from enumerate(list(history.points), start=1)
+
+
+def _series(number: int, points: Points) -> dict[str, Any]:
+    series = points.series
+    return {
+        "id": number,
+        "name": series.name,
+        "panel": panel(series),
+        "label": label(series),
+        "split": series.split,
+        "granularity": series.granularity,
+        "kind": series.kind,
+    }
+
+
+def _width(points: Points) -> int:
+    """How many numbers a point may take on the wire: its value, its step and, of an epoch's, its epoch."""
+    return 3 if points.series.granularity == "epoch" else 2
+
+
+def _column(frame: _Frame, number: int, points: Points, start: int, count: int) -> dict[str, Any]:
+    steps = points.steps.array(start, start + count)
+    by_epoch = points.series.granularity == "epoch"
+    # Each batch is a step of its own, so that as many steps as points leave no gap; epochs may share a step.
+    contiguous = not by_epoch and bool(steps[-1] - steps[0] == count - 1)
+    column: dict[str, Any] = {
+        "series": number,
+        "start": start,
+        "count": count,
+        "values": frame.put(points.values.array(start, start + count)),
+        "steps": None if contiguous else frame.put(steps),
+        "first": int(steps[0]),
+        "length": len(points),
+    }
+    if by_epoch:
+        column["epochs"] = frame.put(points.epochs.array(start, start + count))
+    return column
+
+
+def _summary(frame: _Frame, number: int, points: Points, share: int) -> dict[str, Any]:
+    values = points.values.array()
+    # An index more for each point than `_width` counts.
+    chosen = extremes(values, max(share // (_width(points) + 1) - 2, 2))
+    column: dict[str, Any] = {
+        "series": number,
+        "start": 0,
+        "count": len(chosen),
+        "values": frame.put(values[chosen]),
+        "steps": frame.put(points.steps.array()[chosen]),
+        "first": int(points.steps.array(0, 1)[0]),
+        "indices": frame.put(chosen.astype(np.float64)),
+        "length": len(values),
+    }
+    if points.series.granularity == "epoch":
+        column["epochs"] = frame.put(points.epochs.array()[chosen])
+    return column
+
+
+def _share(lengths: list[int], room: int) -> int:
+    """Return how many numbers each series may take, so that short ones leave what they do not need to the long."""
+    waiting = sorted(lengths)
+    while waiting:
+        share = room // len(waiting)
+        if waiting[0] > share:
+            return share
+        room -= waiting.pop(0)
+    return room
