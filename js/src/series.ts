@@ -78,7 +78,7 @@ export class Series {
     this.#reserve(end, epochs !== null);
     const oldEnd = this.end;
     this.end = Math.max(oldEnd, end);
-    if (from > oldEnd) this.#carry(oldEnd);
+    if (from > oldEnd || indices !== null) this.#carry(oldEnd);
     for (let k = 0; k < count; k++) {
       const i = indices === null ? from + k : indices[k]!;
       if (this.#state[i] !== HERE) {

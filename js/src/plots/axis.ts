@@ -37,7 +37,7 @@ export function linearAxis(low: number, high: number): ValueAxis {
     max,
     place: (value) => value,
     ticks: (height) => {
-      const step = niceStep((max - min) / Math.max(1, Math.floor(height / ROOM_Y)));
+      const step = niceStep((max - min) / Math.max(1, height / ROOM_Y));
       return multiples(min, max, step).map((at) => ({ at, label: decimal(at, step) }));
     },
   };
@@ -55,7 +55,7 @@ export function logAxis(low: number, high: number): ValueAxis {
       const label = (value: number) => logLabel(value, 10 ** max);
       if (max - min < 0.8) {
         // Within one decade, round numbers at even distances read better than 1, 2, 5.
-        const step = niceStep((10 ** max - 10 ** min) / Math.max(2, Math.floor(height / ROOM_Y)));
+        const step = niceStep((10 ** max - 10 ** min) / Math.max(2, height / ROOM_Y));
         return multiples(10 ** min, 10 ** max, step)
           .filter((value) => value > 0)
           .map((value) => ({ at: Math.log10(value), label: decimal(value, step) }));
@@ -119,7 +119,7 @@ function multiples(min: number, max: number, step: number): number[] {
   // range too narrow for its numbers, where adding a step changes nothing.
   const first = Math.ceil((min - slack) / step);
   for (let k = first; k * step <= max + slack && found.length < 100; k++) {
-    found.push(Number((k * step).toPrecision(12)));
+    found.push(Number((k * step).toPrecision(15)));
   }
   return found;
 }

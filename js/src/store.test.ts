@@ -1,0 +1,191 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { BLOCK } from "./series";
+import { Store } from "./store";
+import { encode, type RunDraft, series } from "./testing";
+import { decode } from "./wire";
+
+function storeOf(...runs: RunDraft[]): Store {
+  const store = new Store();
+  for (const run of runs) store.apply(decode(encode(run)));
+  return store;
+}
+
+const loss = { series: [series()] };
+
+function only(store: Store) {
+  return [...store.runs.get("r1")!.series.values()][0]!;
+}
+
+describe("points", () => {
+  test("are written by index: gaps stay holes until a later frame fills them", () => {
+    const store = storeOf(
+      { ...loss, columns: [{ series: 0, values: [1, 2] }] },
+      { columns: [{ series: 0, start: 4, values: [5, 6] }] },
+    );
+    expect(store.points("r1", "batch", "loss")).toEqual({ steps: [1, 2, 5, 6], values: [1, 2, 5, 6] });
+    const line = only(store);
+    expect(line.isHole(2)).toBe(true);
+    expect(line.complete).toBe(false);
+    expect(line.extent.nan).toBe(0);
+    store.apply(decode(encode({ columns: [{ series: 0, start: 2, values: [3, 4] }] })));
+    expect(store.points("r1", "batch", "loss")?.values).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(line.complete).toBe(true);
+  });
+
+  test("are written again where frames overlap, and never taken away", () => {
+    const store = storeOf(
+      { ...loss, columns: [{ series: 0, values: [1, 2, 3, 4] }] },
+      { columns: [{ series: 0, start: 1, values: [20, 30] }] },
+    );
+    expect(store.points("r1", "batch", "loss")?.values).toEqual([1, 20, 30, 4]);
+    expect(only(store).extent.high).toBe(30);
+  });
+
+  test("that a snapshot left out are known to be missing, but break no line", () => {
+    const store = storeOf({
+      ...loss,
+      columns: [{ series: 0, values: [1, 5, 9], steps: [1, 5, 9], indices: [0, 4, 8], length: 9 }],
+    });
+    const line = only(store);
+    expect([line.count, line.length, line.complete]).toEqual([3, 9, false]);
+    expect(line.isHole(2)).toBe(false);
+    expect(line.has(2)).toBe(false);
+    store.apply(decode(encode({ columns: [{ series: 0, start: 1, values: [2, 3, 4] }] })));
+    expect(store.points("r1", "batch", "loss")?.values).toEqual([1, 2, 3, 4, 5, 9]);
+  });
+
+  test("of an epoch series carry their epochs", () => {
+    const store = storeOf({
+      series: [series({ name: "val_loss", granularity: "epoch", kind: "epoch", split: "validation" })],
+      columns: [{ series: 0, values: [0.5, 0.4], steps: [10, 20], epochs: [0, 1] }],
+    });
+    expect(store.points("r1", "epoch", "val_loss")).toEqual({
+      steps: [10, 20],
+      values: [0.5, 0.4],
+      epochs: [0, 1],
+    });
+    expect(store.points("r1", "batch", "val_loss")).toBeNull();
+    expect(store.points("r2", "epoch", "val_loss")).toBeNull();
+  });
+
+  test("that are NaN or infinite are data, counted and located", () => {
+    const values = Array.from({ length: 3 * BLOCK }, (_, i) => i + 1);
+    values[100] = Number.NaN;
+    values[150] = Number.POSITIVE_INFINITY;
+    values[151] = Number.NaN;
+    const store = storeOf({ ...loss, columns: [{ series: 0, values }] });
+    const line = only(store);
+    expect(line.extent).toMatchObject({ nan: 2, infinite: 1, low: 1, high: 3 * BLOCK });
+    expect(line.step(line.firstNonFinite("nan"))).toBe(101);
+    expect(line.step(line.firstNonFinite("infinite"))).toBe(151);
+    // The same stretch again must not be counted twice.
+    store.apply(decode(encode({ columns: [{ series: 0, values }] })));
+    expect(line.extent).toMatchObject({ nan: 2, infinite: 1 });
+  });
+
+  test("of a series nobody introduced are left to the next snapshot", () => {
+    const store = storeOf({ columns: [{ series: 7, values: [1] }] });
+    expect(store.runs.get("r1")?.series.size).toBe(0);
+  });
+
+  test("come out the same in whatever order overlapping frames come", () => {
+    const truth = (i: number) => (i % 17 === 0 ? Number.NaN : Math.sin(i) * 10);
+    const stretch = fc.record({
+      start: fc.nat(400),
+      count: fc.integer({ min: 1, max: 150 }),
+      thin: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(stretch, { minLength: 1, maxLength: 8 }),
+        fc.infiniteStream(fc.nat()),
+        (parts, luck) => {
+          const frames = parts.map(({ start, count, thin }) => {
+            const indices = Array.from({ length: count }, (_, k) => start + k * (thin ? 3 : 1));
+            const column = {
+              series: 0,
+              start,
+              values: indices.map(truth),
+              steps: indices.map((i) => 2 * i + 1),
+            };
+            return { columns: [thin ? { ...column, indices } : column] };
+          });
+          const shuffled = [...frames].sort(() => (luck.next().value % 3) - 1);
+          const one = storeOf(loss, ...frames);
+          const other = storeOf(loss, ...shuffled);
+          const wanted = [
+            ...new Set(
+              parts.flatMap(({ start, count, thin }) =>
+                Array.from({ length: count }, (_, k) => start + k * (thin ? 3 : 1)),
+              ),
+            ),
+          ].sort((a, b) => a - b);
+          expect(one.points("r1", "batch", "loss")).toEqual({
+            steps: wanted.map((i) => 2 * i + 1),
+            values: wanted.map(truth),
+          });
+          expect(other.points("r1", "batch", "loss")).toEqual(one.points("r1", "batch", "loss"));
+          const [a, b] = [only(one), only(other)];
+          expect(a.extent).toEqual(b.extent);
+          for (let i = 0; i < a.end; i++) {
+            expect(a.isHole(i)).toBe(b.isHole(i));
+            expect(a.step(i)).toBe(b.step(i));
+            if (i > 0) expect(a.step(i)).toBeGreaterThanOrEqual(a.step(i - 1));
+          }
+          const finite = wanted.map(truth).filter((v) => !Number.isNaN(v));
+          expect(a.extent.low).toBe(Math.min(...finite));
+          expect(a.extent.nan).toBe(wanted.length - finite.length);
+        },
+      ),
+    );
+  });
+});
+
+describe("runs", () => {
+  test("keep newer facts when an older snapshot comes late", () => {
+    const store = storeOf(
+      { elapsed: 10, batch: 8, epoch: 0, spans: { start: 0, items: [[0, 0, 9]] } },
+      { elapsed: 9, batch: 6, epoch: 0, spans: { start: 0, items: [[0, 0, null]] } },
+    );
+    const run = store.runs.get("r1")!;
+    expect(run.facts.batch).toBe(8);
+    expect(run.spans[0]).toEqual([0, 0, 9]);
+  });
+
+  test("that ended do not start again", () => {
+    const store = storeOf({ elapsed: 10, status: "completed" }, { elapsed: 11, status: "running" });
+    expect(store.runs.get("r1")?.facts.status).toBe("completed");
+  });
+
+  test("are chosen by id, and otherwise the newest is", () => {
+    const store = storeOf({ id: "a", started: 2 }, { id: "b", started: 3 }, { id: "c", started: 1 });
+    expect(store.choose("a")?.facts.id).toBe("a");
+    expect(store.choose("")?.facts.id).toBe("b");
+    expect(store.choose("gone")?.facts.id).toBe("b");
+    expect(new Store().choose("")).toBeNull();
+  });
+
+  test("take spans and marks by index", () => {
+    const store = storeOf(
+      { spans: { start: 2, items: [[2, 20, null]] }, marks: { start: 1, items: [{ step: 5, text: "b" }] } },
+      {
+        elapsed: 1,
+        spans: {
+          start: 0,
+          items: [
+            [0, 0, 10],
+            [1, 10, 10],
+          ],
+        },
+      },
+    );
+    const run = store.runs.get("r1")!;
+    expect(run.spans).toEqual([
+      [0, 0, 10],
+      [1, 10, 10],
+      [2, 20, null],
+    ]);
+    expect(run.marks).toEqual([undefined, { step: 5, text: "b" }]);
+  });
+});

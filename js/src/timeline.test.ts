@@ -1,0 +1,83 @@
+import { describe, expect, test } from "vitest";
+import { Store } from "./store";
+import { encode, series } from "./testing";
+import { Timeline } from "./timeline";
+import { decode, type Span } from "./wire";
+
+const run = (lastStep: number, ...spans: Span[]) => ({ spans, lastStep });
+
+describe("on the axis epoch", () => {
+  test("a batch stands at its part of the epoch, the last one at the epoch's end", () => {
+    const line = new Timeline(run(30, [0, 0, 10], [1, 10, 20]), "epoch");
+    expect([1, 10, 11, 20, 30].map((step) => line.position(step))).toEqual([0.1, 1, 1.05, 1.5, 2]);
+    expect([line.start, line.end]).toEqual([0, 2]);
+    expect(line.borders()).toEqual([1]);
+  });
+
+  test("an epoch of unknown length is as long as the one before, else as what has been seen", () => {
+    expect(new Timeline(run(15, [0, 0, 10], [1, 10, null]), "epoch").position(15)).toBe(1.5);
+    expect(new Timeline(run(25, [0, 0, 10], [1, 10, null]), "epoch").position(25)).toBe(2);
+    expect(new Timeline(run(8, [0, 0, null]), "epoch").position(4)).toBe(0.5);
+  });
+
+  test("a run that goes on from an earlier one begins there", () => {
+    const line = new Timeline(run(5, [7, 0, 10]), "epoch");
+    expect([line.start, line.end]).toEqual([7, 7.5]);
+  });
+
+  test("steps and places lead to one another", () => {
+    const line = new Timeline(run(30, [0, 0, 10], [1, 10, 20]), "epoch");
+    for (let step = 1; step <= 30; step++) expect(line.step(line.position(step))).toBe(step);
+    const steps = new Timeline(run(30, [0, 0, 10], [1, 10, 20]), "step");
+    expect(steps.epoch(20)).toBe(1.5);
+  });
+});
+
+describe("series", () => {
+  const place = (axis: "epoch" | "step", ...spans: Span[]) => {
+    const store = new Store();
+    const steps = spans.map(([, first, batches]) => first + (batches ?? 0));
+    const epochs = spans.map(([epoch]) => epoch);
+    store.apply(
+      decode(
+        encode({
+          spans: { start: 0, items: spans },
+          series: [
+            series({ id: 0, granularity: "epoch", kind: "epoch" }),
+            series({ id: 1, granularity: "epoch", kind: "epoch", split: "validation" }),
+            series({ id: 2, granularity: "epoch", kind: "smoothed" }),
+          ],
+          columns: [0, 1, 2].map((id) => ({ series: id, values: epochs, steps, epochs })),
+        }),
+      ),
+    );
+    const known = store.runs.get("r1")!;
+    const line = new Timeline(known, axis);
+    return [...known.series.values()].map((each) => epochs.map((_, i) => line.placement(each)(i)));
+  };
+
+  test("means stand at the middle of their epoch, measurements where they were made", () => {
+    const spans: Span[] = [
+      [0, 0, 10],
+      [1, 10, 20],
+    ];
+    expect(place("epoch", ...spans)).toEqual([
+      [0.5, 1.5],
+      [1, 2],
+      [1, 2],
+    ]);
+    expect(place("step", ...spans)).toEqual([
+      [5, 20],
+      [10, 30],
+      [10, 30],
+    ]);
+  });
+
+  test("epochs without batches still take their room", () => {
+    expect(place("epoch", [0, 0, 0], [1, 0, 0])).toEqual([
+      [0.5, 1.5],
+      [1, 2],
+      [1, 2],
+    ]);
+  });
+});
