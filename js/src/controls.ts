@@ -28,7 +28,7 @@ export class Controls {
   constructor(change: Change) {
     const group = element("div", "ew-segments", { role: "group", "aria-label": "Granularity" });
     for (const [view, word] of VIEWS) {
-      const button = element("button", "ew-segment", { type: "button", "data-word": word }, word);
+      const button = element("button", "ew-segment", { type: "button" }, word);
       button.addEventListener("click", () => change({ granularity: view }));
       this.#views.set(view, button);
       group.append(button);

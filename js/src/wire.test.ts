@@ -26,13 +26,13 @@ describe("golden frames", () => {
   test.each(names)("%s reads as its twin says", (name) => {
     const frame = spelled(decode(readFileSync(`${golden}${name}`))) as { runs: { columns: object[] }[] };
     const twin = JSON.parse(readFileSync(`${golden}${name.replace(/\.bin$/, ".json")}`, "utf8"));
-    // The twin may leave out what is absent; here it is null, and `first` is 0 where the steps are spelled out.
+    // The twin may leave out what is absent; here it is null.
     for (const [r, run] of frame.runs.entries()) {
       for (const [c, column] of run.columns.entries()) {
         const wanted = twin.runs[r].columns[c];
         twin.runs[r].columns[c] = {
           ...wanted,
-          first: wanted.steps == null ? wanted.first : 0,
+          first: wanted.first ?? 0,
           steps: wanted.steps ?? null,
           epochs: wanted.epochs ?? null,
           indices: wanted.indices ?? null,

@@ -190,7 +190,7 @@ function column(value: unknown, at: string, body: Float64Array): Column {
     count,
     values: array(entry.values, `${at}.values`),
     steps,
-    first: steps === null && count > 0 ? number(entry.first, `${at}.first`) : 0,
+    first: steps !== null && entry.first == null ? 0 : number(entry.first, `${at}.first`),
     epochs: entry.epochs == null ? null : array(entry.epochs, `${at}.epochs`),
     indices,
     length: entry.length == null ? end : Math.max(end, index(entry.length, `${at}.length`)),
