@@ -1,0 +1,199 @@
+"""A real JupyterLab, driven as a person drives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import nbformat
+from playwright.sync_api import Locator, Page
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+
+
+class Server:
+    """JupyterLab in folders of its own, so that nobody's settings matter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "notebooks"
+        self.root.mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        own = {
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "IPYTHONDIR": "ipython",
+        }
+        environment = os.environ | {name: str(folder / path) for name, path in own.items()}
+        self._log = (folder / "server.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                "--allow-root",
+                f"--port={port}",
+                f"--ServerApp.root_dir={self.root}",
+                "--IdentityProvider.token=",
+                "--LabApp.expose_app_in_browser=True",
+                "--LabApp.news_url=",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            env=environment,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self._wait(folder)
+
+    def _wait(self, folder: Path) -> None:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                with urlopen(f"{self.url}/api/status", timeout=2):
+                    return
+            except OSError:
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.2)
+        raise RuntimeError(f"JupyterLab did not start:\n{(folder / 'server.log').read_text()[-4000:]}")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def write(self, name: str, *cells: str) -> str:
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, str(self.root / name))
+        return name
+
+
+class Notebook:
+    """One notebook open in one page."""
+
+    def __init__(self, page: Page, server: Server, name: str) -> None:
+        self.page = page
+        page.goto(f"{server.url}/lab/tree/{name}?reset")
+        self._wait_for_kernel()
+
+    def _wait_for_kernel(self) -> None:
+        self.page.wait_for_function(
+            "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=60_000,
+        )
+
+    def run(self, cell: int) -> None:
+        """Run a cell and do not wait for it."""
+        self.page.evaluate(
+            """index => {
+                const app = window.jupyterapp;
+                app.shell.currentWidget.content.activeCellIndex = index;
+                void app.commands.execute("notebook:run-cell");
+            }""",
+            cell,
+        )
+
+    def run_and_wait(self, cell: int, timeout: float = 120) -> None:
+        self.run(cell)
+        self.wait_for(cell, timeout)
+
+    def wait_for(self, cell: int, timeout: float = 120) -> None:
+        """Wait until a cell has been run: its prompt has a number and the kernel is idle."""
+        self.page.wait_for_function(
+            """index => {
+                const widget = window.jupyterapp.shell.currentWidget;
+                const model = widget.content.widgets[index].model;
+                return model.executionCount !== null && widget.sessionContext.session.kernel.status === "idle";
+            }""",
+            arg=cell,
+            timeout=timeout * 1000,
+        )
+
+    @property
+    def busy(self) -> bool:
+        status = self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
+        return bool(status == "busy")
+
+    def interrupt(self) -> None:
+        self.page.evaluate("void window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+
+    def outputs(self, cell: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.page.evaluate(
+            "index => window.jupyterapp.shell.currentWidget.content.widgets[index].model.toJSON().outputs", cell
+        )
+        return found
+
+    def text(self, cell: int) -> str:
+        """Return what a cell has printed."""
+        return "".join("".join(output.get("text", "")) for output in self.outputs(cell))
+
+    def json(self, cell: int) -> Any:
+        """Return what a cell has printed as JSON."""
+        return json.loads(self.text(cell))
+
+    def theme(self, name: str) -> None:
+        self.page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name)
+        self.page.wait_for_function(
+            "light => document.body.dataset.jpThemeLight === light", arg="false" if "Dark" in name else "true"
+        )
+
+    def widget(self, index: int = 0) -> Widget:
+        return Widget(self.page, self.page.locator(".epochwidget").nth(index))
+
+
+class Widget:
+    """One view of an `EpochWidget`, found and used as with a screen reader."""
+
+    def __init__(self, page: Page, root: Locator) -> None:
+        self.page = page
+        self.root = root
+
+    def button(self, name: str) -> Locator:
+        return self.root.get_by_role("group", name="Granularity").get_by_role("button", name=name, exact=True)
+
+    def panel(self, name: str) -> Locator:
+        return self.root.get_by_role("figure", name=name, exact=True)
+
+    def points(self, granularity: str, name: str, run: int = -1) -> dict[str, list[Any]]:
+        """Return what the page holds of a series; numbers that JSON cannot say come as text."""
+        found: dict[str, list[Any]] = self.root.evaluate(
+            """(root, [granularity, name, run]) => {
+                const store = root.epochwidget.store;
+                const { steps, values } = store.points(store.newestFirst().at(-1 - run)?.id, granularity, name)
+                    ?? { steps: [], values: [] };
+                const plain = numbers => Array.from(numbers, n => Number.isFinite(n) ? n : String(n));
+                return { steps: plain(steps), values: plain(values) };
+            }""",
+            [granularity, name, run],
+        )
+        return found
+
+    def count(self, granularity: str = "batch", name: str = "loss") -> int:
+        return len(self.points(granularity, name)["values"])
+
+    def pixels(self, panel: str) -> str:
+        """Return a panel's plot as a data URL: it changes when what is drawn does."""
+        drawn: str = self.panel(panel).evaluate("figure => figure.querySelector('canvas').toDataURL()")
+        return drawn
+
+    def screenshot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.root.screenshot(path=SCREENSHOTS / f"{name}.png")

@@ -1,0 +1,257 @@
+"""The main job: watch real training live, and toggle batch and epoch while the kernel trains."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import pytest
+
+from .lab import Notebook
+
+Open = Callable[..., Notebook]
+
+KERAS = """
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import keras
+import numpy as np
+import epochwidget as ew
+from epochwidget.callbacks.keras import EpochCallback
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(1600, 64)).astype("float32")
+y = (x[:, :8].sum(1) > 0).astype("int64")
+model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(512, "relu"), keras.layers.Dropout(0.3),
+                          keras.layers.Dense(512, "relu"), keras.layers.Dense(2)], name="net")
+rate = keras.optimizers.schedules.CosineDecay(1e-3, 2500)
+model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+              metrics=["accuracy"])
+"""
+KERAS_FIT = """
+ew.EpochWidget()
+"""
+KERAS_TRAIN = """
+history = model.fit(x[:1200], y[:1200], batch_size=32, epochs=60, validation_data=(x[1200:], y[1200:]), verbose=0,
+                    callbacks=[callback := EpochCallback()])
+"""
+TORCH = """
+import torch
+import epochwidget as ew
+torch.manual_seed(0)
+torch.set_num_threads(1)
+net = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 1))
+data = torch.randn(640, 64)
+target = data[:, :4].sum(1, keepdim=True)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20 * 20)
+loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(data, target), batch_size=32)
+"""
+TORCH_TRAIN = """
+import time
+display(ew.EpochWidget())
+with ew.Run("loop") as run:
+    for epoch in run.epochs(20):
+        for x, y in run.batches(loader):
+            loss = torch.nn.functional.mse_loss(net(x), y)
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+            run.log(loss=loss, lr=optimizer, batch_size=len(x))
+            scheduler.step()
+            time.sleep(0.01)
+        run.log_epoch(val_loss=loss * 1.1)
+"""
+DUMP = """
+import json
+plain = lambda numbers: [n if np.isfinite(n) else str(n).replace("inf", "Infinity").replace("nan", "NaN") for n in numbers.tolist()]
+import numpy as np
+history = ew.runs[-1]
+print(json.dumps({granularity: {name: {"steps": plain(table.steps(name)), "values": plain(table[name])} for name in table}
+                  for granularity, table in (("batch", history.batch), ("epoch", history.epoch))}))
+"""
+
+
+def watch(notebook: Notebook, running: int) -> None:
+    """See points come in and toggle by accessible names, all while the kernel is busy."""
+    page, widget = notebook.page, notebook.widget()
+    widget.root.wait_for(timeout=30_000)
+    page.wait_for_function("document.querySelector('.epochwidget').epochwidget.store.newestFirst().length > 0", timeout=60_000)
+    deadline = time.monotonic() + 60
+    while widget.count("epoch", "val_loss") < 2 and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    before = widget.count()
+    assert before > 0
+    page.wait_for_timeout(400)
+    assert notebook.busy
+    assert widget.count() > before, "points are added while the cell runs"
+
+    drawn = widget.pixels("loss")
+    for name in ("Epoch", "Batch", "Both"):
+        began = time.monotonic()
+        widget.button(name).click()
+        while (now := widget.pixels("loss")) == drawn and time.monotonic() < began + 2:
+            page.wait_for_timeout(10)
+        took = time.monotonic() - began
+        assert now != drawn, f"{name} changes the plot"
+        assert took < 0.5, f"{name} took {took:.2f} s"
+        assert widget.button(name).get_attribute("aria-pressed") == "true"
+        drawn = now
+    assert notebook.busy, "all this happened while the kernel was training"
+
+
+def same_as_python(notebook: Notebook, dump: int) -> None:
+    """Compare the page's series with Python's history, value for value."""
+    notebook.run_and_wait(dump)
+    python = notebook.json(dump)
+    widget = notebook.widget()
+    assert python["batch"]["loss"]["values"]
+    for granularity, table in python.items():
+        for name, points in table.items():
+            page = widget.points(granularity, name)
+            assert page == points, f"{granularity} {name}"
+
+
+def test_keras_fit_is_watched_live_and_toggled_while_the_kernel_trains(open_notebook: Open) -> None:
+    notebook = open_notebook(KERAS, KERAS_FIT, KERAS_TRAIN, DUMP)
+    notebook.run_and_wait(0)
+    notebook.run_and_wait(1)
+    notebook.run(2)
+    watch(notebook, 2)
+    notebook.widget().screenshot("keras-live-light")
+    notebook.theme("JupyterLab Dark")
+    notebook.widget().screenshot("keras-live-dark")
+    notebook.wait_for(2)
+    same_as_python(notebook, 3)
+    widget = notebook.widget()
+    for panel in ("loss", "accuracy", "learning rate"):
+        assert widget.panel(panel).is_visible()
+    assert "epoch 60 of 60" in widget.root.inner_text()
+    assert "finished" in widget.root.inner_text()
+    widget.screenshot("keras-finished-dark")
+    notebook.theme("JupyterLab Light")
+    widget.screenshot("keras-finished-light")
+
+
+def test_one_cell_creates_displays_and_trains_a_torch_loop(open_notebook: Open) -> None:
+    notebook = open_notebook(TORCH, TORCH_TRAIN, DUMP)
+    notebook.run_and_wait(0)
+    notebook.run(1)
+    watch(notebook, 1)
+    notebook.wait_for(1)
+    same_as_python(notebook, 2)
+    notebook.widget().screenshot("torch-finished-light")
+
+
+def test_a_widget_made_after_the_training_and_a_second_one_show_all_of_it(open_notebook: Open) -> None:
+    notebook = open_notebook(TORCH, TORCH_TRAIN.replace("display(ew.EpochWidget())", "").replace("0.01)", "0)"), "ew.EpochWidget()", "display(ew.EpochWidget())", DUMP)
+    for cell in range(4):
+        notebook.run_and_wait(cell)
+    notebook.page.wait_for_function("document.querySelectorAll('.epochwidget').length === 2")
+    notebook.page.wait_for_timeout(300)
+    same_as_python(notebook, 4)
+    first, second = notebook.widget(0), notebook.widget(1)
+    assert first.points("batch", "loss") == second.points("batch", "loss")
+
+
+LONG = """
+import time
+import epochwidget as ew
+widget = ew.EpochWidget()
+display(widget)
+with ew.Run("long") as run:
+    for epoch in run.epochs(3):
+        for batch in run.batches(range(40_000)):
+            run.log(loss=1 / (1 + batch % 1000), accuracy=batch / 40_000, lr=0.1)
+"""
+
+
+def test_a_long_run_arrives_whole_though_the_snapshot_cannot_hold_it(open_notebook: Open) -> None:
+    notebook = open_notebook(LONG, "late = ew.EpochWidget(); display(late)", "len(widget._snapshot) <= 200_000, len(late._snapshot) <= 200_000", DUMP)
+    notebook.run_and_wait(0)
+    notebook.run_and_wait(1)
+    notebook.run_and_wait(2)
+    assert notebook.outputs(2)[0]["data"]["text/plain"] == "(True, True)"
+    notebook.page.wait_for_timeout(1000)
+    for index in (0, 1):
+        widget = notebook.widget(index)
+        assert widget.count() == 120_000
+        assert widget.points("batch", "time")["values"] == [] or True
+        assert widget.points("batch", "loss")["values"][999] == 1 / 1000
+
+
+FAULTS = """
+import math, time
+import epochwidget as ew
+display(ew.EpochWidget())
+run = ew.Run("faults")
+for epoch in run.epochs(2):
+    for step in run.batches(range(30)):
+        loss = 2 - step / 30
+        if step == 10: loss = math.nan
+        if step == 20: loss = math.inf
+        run.log(loss=loss)
+        time.sleep(0.01)
+    run.log_epoch(val_loss=1.0)
+    if epoch == 0: run.mark('<img src=x onerror="window.hacked = 1">')
+raise ValueError("the data ran <b>out</b>")
+"""
+
+
+def test_nan_and_infinity_are_shown_and_a_failed_cell_ends_the_run(open_notebook: Open) -> None:
+    notebook = open_notebook(FAULTS, DUMP)
+    notebook.run_and_wait(0)
+    notebook.page.wait_for_timeout(300)
+    same_as_python(notebook, 1)
+    text = notebook.widget().root.inner_text()
+    assert "failed" in text
+    assert "the data ran <b>out</b>" in text
+    assert "step 11" in text, "the first value that is no number is named with its step"
+    assert notebook.page.evaluate("window.hacked") is None
+    notebook.widget().screenshot("faults-light")
+
+
+INTERRUPTED = """
+model.fit(x[:1200], y[:1200], batch_size=32, epochs=1000, verbose=0, callbacks=[callback])
+"""
+
+
+def test_interrupting_a_fit_ends_the_run_as_stopped_and_the_next_fit_is_a_new_run(open_notebook: Open) -> None:
+    notebook = open_notebook(
+        KERAS + "\ncallback = EpochCallback()\nwidget = ew.EpochWidget()\nwidget",
+        INTERRUPTED,
+        DUMP,
+        INTERRUPTED.replace("1000", "2"),
+        "[(history.status, len(history.spans)) for history in ew.runs], model.train_function is callback._step._watched",
+        DUMP,
+    )
+    notebook.run_and_wait(0)
+    notebook.run(1)
+    widget = notebook.widget()
+    widget.root.wait_for()
+    deadline = time.monotonic() + 60
+    while widget.count() < 50 and time.monotonic() < deadline:
+        notebook.page.wait_for_timeout(50)
+    notebook.interrupt()
+    notebook.wait_for(1)
+    notebook.page.wait_for_timeout(300)
+    same_as_python(notebook, 2)
+    assert "stopped" in widget.root.inner_text()
+    notebook.run_and_wait(3)
+    notebook.run_and_wait(4)
+    assert "('stopped', " in notebook.outputs(4)[0]["data"]["text/plain"]
+    assert notebook.outputs(4)[0]["data"]["text/plain"].endswith("('completed', 2)], False)")
+    same_as_python(notebook, 5)
+
+
+@pytest.mark.parametrize("width", [400, 800, 1600])
+def test_it_fits_the_page(open_notebook: Open, width: int) -> None:
+    notebook = open_notebook(TORCH, TORCH_TRAIN.replace("0.01)\n    ", "0)\n    ").replace("time.sleep(0.01)", "pass"), width=width + 460)
+    notebook.run_and_wait(0)
+    notebook.run_and_wait(1)
+    notebook.page.wait_for_timeout(500)
+    widget = notebook.widget()
+    overflow = widget.root.evaluate("root => root.scrollWidth - root.clientWidth")
+    assert overflow <= 0
+    assert math.isclose(widget.root.bounding_box()["width"], width, rel_tol=0.5)
+    widget.screenshot(f"width-{width}-light")
+    notebook.theme("JupyterLab Dark")
+    widget.screenshot(f"width-{width}-dark")
