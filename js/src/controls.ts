@@ -38,8 +38,6 @@ export class Controls {
       const axis = AXES.find((known) => known === this.#axis.value);
       if (axis !== undefined) change({ x_axis: axis });
     });
-    // JupyterLab listens for keys on the whole page: arrows in the list must not move between cells.
-    this.#axis.addEventListener("keydown", (event) => event.stopPropagation());
     this.#log.addEventListener("click", () =>
       change({ log_scale: this.#log.getAttribute("aria-checked") !== "true" }),
     );

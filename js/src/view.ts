@@ -74,6 +74,7 @@ export class View {
     );
     card.append(this.#footer.root);
     this.root = Object.assign(card, { epochwidget: { store } });
+    this.root.addEventListener("keydown", keepFromNotebook);
     applyTheme(this.root, settings.theme);
     this.#render();
     // Tells of a new width, and also of being put into the page and taken out.
@@ -228,4 +229,13 @@ export class View {
     if (clock !== null && i >= 0) parts.push(duration(clock.value(i)));
     this.#controls.read(parts.join(" · "));
   }
+}
+
+/**
+ * Keeps plain keys from the notebook, which would take Enter on a button for "edit this cell" and arrows for
+ * "next cell". Shortcuts with a modifier, and Shift+Enter, still work from here.
+ */
+function keepFromNotebook(event: KeyboardEvent): void {
+  const { ctrlKey, metaKey, altKey, shiftKey, key } = event;
+  if (!ctrlKey && !metaKey && !altKey && !(shiftKey && key === "Enter")) event.stopPropagation();
 }

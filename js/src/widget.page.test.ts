@@ -261,6 +261,17 @@ describe("controls", () => {
     await userEvent.keyboard("{Enter}");
     expect(model.get("granularity")).toBe("epoch");
   });
+
+  test("plain keys are not the notebook's, shortcuts are", async () => {
+    mount(new FakeModel(), encode(training(1)));
+    const heard: string[] = [];
+    const listener = (event: KeyboardEvent) => heard.push(event.key);
+    document.addEventListener("keydown", listener);
+    button("Epoch").element().focus();
+    await userEvent.keyboard("b{Enter}{Control>}b{/Control}");
+    document.removeEventListener("keydown", listener);
+    expect(heard).toEqual(["Control", "b"]);
+  });
 });
 
 describe("crosshair", () => {

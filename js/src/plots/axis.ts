@@ -98,7 +98,9 @@ export function roomAhead(start: number, end: number): number {
 }
 
 function widened(low: number, high: number, ifFlat: number): [number, number] {
-  const room = high > low ? (high - low) * MARGIN : ifFlat;
+  // Closer than this, values differ by rounding alone, and ticks between them would have no labels of their own.
+  const flat = high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high));
+  const room = flat ? ifFlat : (high - low) * MARGIN;
   return [low - room, high + room];
 }
 

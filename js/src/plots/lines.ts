@@ -9,7 +9,6 @@ import { BLOCK, type Series } from "../series";
 /** Where points stand on the canvas, in its own pixels. */
 export interface Frame {
   x(i: number): number;
-  /** NaN for a value that cannot be shown. */
   y(value: number): number;
   /** Whether values at or below zero cannot be shown. */
   readonly log: boolean;
@@ -20,47 +19,46 @@ export type Pen = Pick<Path2D, "moveTo" | "lineTo">;
 
 /** Draws the line of a series. */
 export function trace(series: Series, frame: Frame, pen: Pen): void {
-  const columns = new Columns(pen);
-  const point = (i: number): void => {
-    if (series.has(i)) columns.point(frame.x(i), frame.y(series.value(i)));
-    else if (series.isHole(i)) columns.lift();
-  };
-  for (let block = 0; block < series.blocks; block++) {
+  const columns = new Columns(pen, frame);
+  const { blocks, end } = series;
+  let right = blocks > 0 ? frame.x(0) : 0;
+  for (let block = 0; block < blocks; block++) {
     const from = block * BLOCK;
-    const end = Math.min(series.end, from + BLOCK);
+    const next = Math.min(end, from + BLOCK);
+    const left = right;
+    right = frame.x(Math.min(next, end - 1));
     const state = series.blockState(block);
     if (state === "hole") {
       columns.lift();
       continue;
     }
     if (state === "left out") continue;
-    const left = frame.x(from);
-    const right = frame.x(end - 1);
     // Epochs of very different length make blocks of very different width, so this is asked of each block.
-    if (!(right - left < 1) || end - from < BLOCK) {
-      for (let i = from; i < end; i++) point(i);
+    if (right - left < 1 && next - from === BLOCK) {
+      const low = frame.log ? series.blockLowPositive(block) : series.blockLow(block);
+      const high = series.blockHigh(block);
+      if (low <= high) columns.stretch(left, low, high, edge(series, from, low), edge(series, next - 1, low));
+      else columns.lift();
       continue;
     }
-    const low = frame.log ? series.blockLowPositive(block) : series.blockLow(block);
-    const high = series.blockHigh(block);
-    if (!(low <= high)) {
-      columns.lift();
-      continue;
+    for (let i = from; i < next; i++) {
+      if (series.has(i)) columns.point(frame.x(i), series.value(i));
+      else if (series.isHole(i)) columns.lift();
     }
-    const bottom = frame.y(low);
-    const top = frame.y(high);
-    const edge = (i: number): number => {
-      const y = series.has(i) ? frame.y(series.value(i)) : Number.NaN;
-      return Number.isFinite(y) ? y : bottom;
-    };
-    columns.stretch(left, edge(from), bottom, top, edge(end - 1));
   }
-  columns.finish();
+  columns.lift();
 }
 
-/** Joins the points of each column of pixels. */
+/** The value at a block's end, or another where there is none to draw. */
+function edge(series: Series, i: number, otherwise: number): number {
+  const value = series.has(i) ? series.value(i) : otherwise;
+  return value >= otherwise && value < Number.POSITIVE_INFINITY ? value : otherwise;
+}
+
+/** Joins the points of each column of pixels. Values become pixels only when a column is drawn. */
 class Columns {
   readonly #pen: Pen;
+  readonly #frame: Frame;
   #open = false;
   #column = Number.NaN;
   #x = 0;
@@ -68,23 +66,25 @@ class Columns {
   #low = 0;
   #high = 0;
   #last = 0;
-  /** Points drawn since the pen was lifted: a single one would otherwise leave no trace. */
+  /** Columns drawn since the pen was lifted: a lone point would otherwise leave no trace. */
   #drawn = 0;
 
-  constructor(pen: Pen) {
+  constructor(pen: Pen, frame: Frame) {
     this.#pen = pen;
+    this.#frame = frame;
   }
 
-  point(x: number, y: number): void {
-    if (Number.isFinite(y)) this.stretch(x, y, y, y, y);
+  point(x: number, value: number): void {
+    if (Number.isFinite(value) && !(this.#frame.log && value <= 0))
+      this.stretch(x, value, value, value, value);
     else this.lift();
   }
 
-  stretch(x: number, first: number, low: number, high: number, last: number): void {
+  stretch(x: number, low: number, high: number, first: number, last: number): void {
     const column = Math.round(x);
     if (column === this.#column) {
-      this.#low = Math.max(this.#low, low);
-      this.#high = Math.min(this.#high, high);
+      if (low < this.#low) this.#low = low;
+      if (high > this.#high) this.#high = high;
       this.#last = last;
       return;
     }
@@ -99,27 +99,23 @@ class Columns {
 
   lift(): void {
     this.#flush();
-    if (this.#drawn === 1) this.#pen.lineTo(this.#x + 1, this.#last);
+    if (this.#drawn === 1) this.#pen.lineTo(this.#x + 1, this.#frame.y(this.#last));
     this.#open = false;
     this.#column = Number.NaN;
     this.#drawn = 0;
   }
 
-  finish(): void {
-    this.lift();
-  }
-
   #flush(): void {
     if (Number.isNaN(this.#column)) return;
-    if (this.#open) this.#pen.lineTo(this.#x, this.#first);
-    else this.#pen.moveTo(this.#x, this.#first);
+    const y = this.#frame.y(this.#first);
+    if (this.#open) this.#pen.lineTo(this.#x, y);
+    else this.#pen.moveTo(this.#x, y);
     this.#open = true;
     this.#drawn++;
     if (this.#low === this.#high) return;
-    // Canvas pixels grow downwards: the lowest value has the largest y.
-    this.#pen.lineTo(this.#x, this.#low);
-    this.#pen.lineTo(this.#x, this.#high);
-    this.#pen.lineTo(this.#x, this.#last);
+    this.#pen.lineTo(this.#x, this.#frame.y(this.#low));
+    this.#pen.lineTo(this.#x, this.#frame.y(this.#high));
+    this.#pen.lineTo(this.#x, this.#frame.y(this.#last));
     this.#drawn++;
   }
 }

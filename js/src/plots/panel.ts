@@ -152,9 +152,8 @@ export class PanelFigure {
         Escape: null,
       }[event.key];
       if (to === undefined) return;
-      // The notebook would move to another cell.
+      // The page would scroll.
       event.preventDefault();
-      event.stopPropagation();
       this.#onCursor(to === null ? null : Math.min(end, Math.max(start, to)));
     });
     this.#host.addEventListener("blur", () => {
