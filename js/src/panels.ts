@@ -155,8 +155,8 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
     };
   }
   if (spec.kind === "batch" && spec.panel !== RATE) {
-    // Pale where the epochs' means lie over them, plain where they are alone.
-    return { colour, width: 1, opacity: view === "both" ? 0.5 : 0.85, dash: [], marker: "none" };
+    // Paler where the epochs' means lie over them, but never below 3:1 against the card.
+    return { colour, width: 1, opacity: view === "both" ? 0.7 : 0.9, dash: [], marker: "none" };
   }
   return { colour, width: 2, opacity: 1, dash: ranked, marker: "none" };
 }
