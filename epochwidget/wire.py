@@ -53,7 +53,7 @@ A SERIES says what a line is; everything a legend needs::
     label        "train", "validation", or what else tells it from its neighbours
     split        "train" or "validation"
     granularity  "batch" or "epoch"
-    kind         "batch", "running", "epoch", "smoothed", "window" or "clock"
+    kind         "batch", "running", "epoch", "smoothed", "window", "reported" or "clock"
 
 The one series of kind "clock" belongs on no panel: its values are the seconds from the run's start to the
 end of each batch.
@@ -67,7 +67,7 @@ A COLUMN is a stretch of one series. The page writes it by index, so that a gap 
     steps    where the steps are: how many batches had ended when the value was there, this batch included
              (so the first batch stands at 1, and an epoch's validation at the number of batches so far),
              or null, and then
-    first    is the first point's step and each further point is one step later
+    first    is the first point's step and each further point is one step later; absent where steps are given
     epochs   where the epochs (counted from 0) are; only in a series of granularity "epoch", else absent
     indices  where the points' indices are; only in a snapshot too large to hold every point, else absent.
              What such a column leaves out the page does not have and must not pretend to have
@@ -182,8 +182,8 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
     """Encode all runs in one frame of bounded size.
 
     Where the points are too many, each long series keeps, of each of a number of equal stretches, its lowest and
-    its highest point and those that are no number, so that no spike is lost. Where even the descriptions are too
-    many, the oldest runs are left out.
+    its highest point and the first that is no finite number, so that no spike is lost.
+    Where even the descriptions are too many, the oldest runs are left out.
 
     Parameters
     ----------
@@ -246,24 +246,24 @@ def extremes(values: Floats, keep: int) -> npt.NDArray[np.int64]:
 
     Returns
     -------
-    numpy.ndarray, shape (at most keep + 2,), int64
-        Rising: the first and the last index, and the lowest and the highest finite value of each of ``keep // 2``
-        equal stretches. A stretch with values that are no finite number gives the first of those in place of its
-        lowest.
+    numpy.ndarray, shape (at most max(keep, 3) + 2,), int64
+        Rising: the first and the last index, and of each of a number of equal stretches the lowest and the highest
+        finite value and the first that is no finite number.
     """
     n = len(values)
     if n <= keep:
         return np.arange(n)
-    stretches = max(keep // 2, 1)
+    finite = np.isfinite(values)
+    stretches = max(keep // (2 if finite.all() else 3), 1)
     edges = np.linspace(0, n, stretches + 1).astype(np.int64)
     edges = edges[:-1][edges[1:] > edges[:-1]]
-    finite = np.isfinite(values)
     of_stretch = np.searchsorted(edges, np.arange(n), side="right") - 1
-    # Sorted by stretch and then by value, each stretch's first and last are its lowest and highest. What is no
-    # finite number sorts below all others.
-    order = np.lexsort((np.where(finite, values, -np.inf), of_stretch))
-    ends = np.append(edges[1:], n) - 1
-    return np.unique(np.concatenate(([0], order[edges], order[ends], [n - 1])))
+    # Sorted by stretch and then by value, what is no finite number stands last in its stretch, in its old order.
+    order = np.lexsort((np.where(finite, values, np.nan), of_stretch))
+    odd = np.add.reduceat((~finite).astype(np.int64), edges)
+    highest = np.append(edges[1:], n) - 1 - odd
+    chosen = (order[edges], order[np.maximum(highest, edges)], order[(highest + 1)[odd > 0]])
+    return np.unique(np.concatenate(([0], *chosen, [n - 1])))
 
 
 def _describe(history: History) -> dict[str, Any]:
@@ -330,9 +330,10 @@ def _column(frame: _Frame, number: int, points: Points, start: int, count: int) 
         "count": count,
         "values": frame.put(points.values.array(start, start + count)),
         "steps": None if contiguous else frame.put(steps),
-        "first": int(steps[0]),
         "length": len(points),
     }
+    if contiguous:
+        column["first"] = int(steps[0])
     if by_epoch:
         column["epochs"] = frame.put(points.epochs.array(start, start + count))
     return column
@@ -348,7 +349,6 @@ def _summary(frame: _Frame, number: int, points: Points, share: int) -> dict[str
         "count": len(chosen),
         "values": frame.put(values[chosen]),
         "steps": frame.put(points.steps.array()[chosen]),
-        "first": int(points.steps.array(0, 1)[0]),
         "indices": frame.put(chosen.astype(np.float64)),
         "length": len(values),
     }
