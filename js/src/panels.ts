@@ -118,14 +118,24 @@ export function kindInWords(spec: SeriesSpec): string {
     case "running":
       return "running mean (the console's number)";
     case "epoch":
-      return spec.split === "train" ? "epoch mean" : "epoch";
+      return standsForEpoch(spec) ? "epoch mean" : "epoch";
     case "smoothed":
       return "smoothed by the framework";
     case "window":
       return "mean since the last log";
-    case "clock":
-      return "seconds";
+    case "reported":
+      return "reported by the training step";
+    default:
+      return spec.kind;
   }
+}
+
+/**
+ * Whether each point is a mean over an epoch, as the training loss of a `History` is. Validation is measured at
+ * the epoch's end, and a learning rate is read there.
+ */
+export function standsForEpoch({ split, granularity, kind, panel }: SeriesSpec): boolean {
+  return granularity === "epoch" && kind === "epoch" && split === "train" && panel !== RATE;
 }
 
 const OTHERS: readonly Colour[] = ["purple", "yellow", "sky", "rate", "muted"];
@@ -141,7 +151,8 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
   const own: Colour = spec.split === "validation" ? "validation" : spec.panel === RATE ? "rate" : "train";
   const colour = rank === 0 ? own : OTHERS[(rank - 1) % OTHERS.length]!;
   const ranked = DASHES[rank % DASHES.length]!;
-  if (spec.kind === "running") return { colour: "muted", width: 1.5, opacity: 1, dash: [], marker: "none" };
+  if (spec.kind === "running" && spec.granularity === "batch")
+    return { colour: "muted", width: 1.5, opacity: 1, dash: [], marker: "none" };
   if (spec.split === "validation") {
     return { colour, width: 2, opacity: 1, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
   }
@@ -158,5 +169,9 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
     // Paler where the epochs' means lie over them, but never below 3:1 against the card.
     return { colour, width: 1, opacity: view === "both" ? 0.7 : 0.9, dash: [], marker: "none" };
   }
+  // Several kinds of one metric may stand on one panel: each has a look of its own.
+  if (spec.kind === "window") return { colour: "purple", width: 2, opacity: 1, dash: [8, 3], marker: "none" };
+  if (spec.kind === "reported")
+    return { colour: "yellow", width: 2, opacity: 1, dash: [8, 3, 2, 3], marker: "none" };
   return { colour, width: 2, opacity: 1, dash: ranked, marker: "none" };
 }

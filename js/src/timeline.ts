@@ -5,6 +5,7 @@
  * began after `first` batches stands at `e + (s - first) / batches`: the epoch's last batch at `e + 1`.
  * A mean over an epoch stands at the epoch's middle, for that is what it stands for.
  */
+import { standsForEpoch } from "./panels";
 import type { Series } from "./series";
 import type { XAxis } from "./settings";
 import type { Run } from "./store";
@@ -70,9 +71,8 @@ export class Timeline {
 
   /** The place of each point of a series, by index. */
   placement(series: Series): (i: number) => number {
-    const { granularity, kind, split } = series.spec;
-    if (granularity === "batch") return (i) => this.position(series.step(i));
-    if (split === "train" && kind === "epoch") return (i) => this.#middle(series.epoch(i), series.step(i));
+    if (series.spec.granularity === "batch") return (i) => this.position(series.step(i));
+    if (standsForEpoch(series.spec)) return (i) => this.#middle(series.epoch(i), series.step(i));
     return (i) => this.#finish(series.epoch(i), series.step(i));
   }
 
