@@ -94,7 +94,12 @@ class Bus:
 
     def emit(self, event: Event) -> None:
         """Hand `event` to everybody who listens to its type."""
-        for subscriber in self._subscribers[type(event)]:
+        try:
+            subscribers = self._subscribers[type(event)]
+        except KeyError:
+            names = ", ".join(kind.__name__ for kind in EVENTS)
+            raise TypeError(f"emit() needs an event, one of {names}, got {event!r}.") from None
+        for subscriber in subscribers:
             try:
                 subscriber(event)
             except Exception:

@@ -36,8 +36,9 @@ class Column:
             room = self._starts[-1] + len(self._chunks[-1]) - self._length if self._chunks else 0
             if not room:
                 room = min(max(_SMALLEST, self._length), _LARGEST)
-                self._chunks.append(np.empty(room))
+                # The start first: who reads meanwhile counts the chunks and looks up the start of each.
                 self._starts.append(self._length)
+                self._chunks.append(np.empty(room))
             taken = fresh[:room]
             at = self._length - self._starts[-1]
             self._chunks[-1][at : at + len(taken)] = taken

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from operator import index
 from typing import Any
 
 
@@ -28,11 +29,12 @@ def checked_name(what: str, name: Any) -> str:
 
 def checked_count(what: str, count: Any) -> int:
     """Return `count` if it is a whole number above 0, else raise."""
-    if isinstance(count, bool) or not isinstance(count, int):
-        try:
-            count = count.__index__()  # a NumPy integer
-        except AttributeError:
-            raise TypeError(f"{what} has to be a whole number, got {count!r}.") from None
-    if count <= 0:
-        raise ValueError(f"{what} has to be 1 or more, got {count}.")
-    return int(count)
+    try:
+        number = index(count)  # NumPy's integers, too
+    except TypeError:
+        number = None
+    if number is None or isinstance(count, bool):
+        raise TypeError(f"{what} has to be a whole number, got {count!r}.")
+    if number <= 0:
+        raise ValueError(f"{what} has to be 1 or more, got {number}.")
+    return number

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any, overload
 
+import numpy as np
+
 from .columns import Column, Floats
 from .events import (
     BatchEnded,
@@ -245,6 +247,7 @@ class History:
                     self._declared[series.granularity, series.name] = series
                 case Marked():
                     self.marks.append(event)
+                    self._time = max(self._time, event.time)
                 case RunEnded():
                     self.status, self.error = event.status, event.error
                     self._time = event.time
@@ -310,9 +313,13 @@ class History:
             values, steps = points.values.array(start), points.steps.array(start)
             size_steps, sizes = self._size_steps.array(), self._sizes.array()
             at = size_steps.searchsorted(steps).clip(max=max(len(sizes) - 1, 0))
-            if len(sizes) and (size_steps[at] == steps).all():
-                return float((values * sizes[at]).sum() / sizes[at].sum())
-            return float(values.mean())
+            weights = sizes[at] if len(sizes) and (size_steps[at] == steps).all() else np.ones(len(values))
+            # Losses may be infinite, and near the largest float their sum is.
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean = float((values * weights).sum() / weights.sum())
+                if np.isinf(mean) and np.isfinite(values).all():
+                    mean = float((values * (weights / weights.sum())).sum())
+            return mean
 
     def _points(self, granularity: Granularity, name: str) -> Points:
         key = granularity, name
@@ -324,6 +331,7 @@ class History:
         return points
 
     def _start_epoch(self, event: EpochStarted) -> None:
+        self._time = max(self._time, event.time)
         if event.epochs is not None:
             self.epochs = event.epochs
         if self._epoch_open and self.spans[-1].epoch == event.epoch:
@@ -367,6 +375,11 @@ class Runs(Sequence[History]):
 
     def __len__(self) -> int:
         return len(self._histories)
+
+    @property
+    def begun(self) -> int:
+        """How many runs there have been, those included that `clear` forgot."""
+        return self._count
 
     def __repr__(self) -> str:
         return f"<Runs: {', '.join(repr(history) for history in self._histories) or 'none yet'}>"

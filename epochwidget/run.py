@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
+from math import inf
 from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ class Run:
             raise TypeError(f"Run(bus=...) needs an epochwidget.Bus, got {bus!r}.")
         self.id = uuid4().hex
         self.bus = shared_bus if bus is None else bus
-        self.name = f"run {len(self.bus.runs) + 1}" if name is None else checked_name("The name of a run", name)
+        self.name = f"run {self.bus.runs.begun + 1}" if name is None else checked_name("The name of a run", name)
         self._planned = None if epochs is None else checked_count("The number of epochs", epochs)
         self._status: Status = "running"
         self._steps = count(1)
@@ -167,6 +168,8 @@ class Run:
         `batches` knows its length, the page knows the progress.
         """
         self._check_running("batches")
+        if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
+            raise TypeError(f"run.batches() needs the batches themselves, as a DataLoader or a list, got {batches!r}.")
         try:
             length: int | None = len(batches)  # type: ignore[arg-type]
         except TypeError:
@@ -174,23 +177,27 @@ class Run:
         return self._walk(batches, length)
 
     def _walk(self, batches: Iterable[Batch], length: int | None) -> Iterator[Batch]:
+        self._leave_batch()
         if self._epoch_walked:  # without `epochs` each walk is an epoch
             self._close_epoch()
         self._begin_due_epoch()
         if length is not None:
             assert self._epoch is not None
             self.begin_epoch(self._epoch, batches=self._step - self._epoch_first + length)
+        values: dict[str, Any] | None = None
         try:
             for batch in batches:
-                self._batch = {}
+                self._batch = values = {}
                 yield batch
-                self._close_batch()
+                if self._batch is values:
+                    self._close_batch()
             if not self._in_epochs:
                 self._epoch_counted = self._epoch_walked = True
         finally:
-            if self._batch:  # a break or an exception: what had been logged stays
-                self._close_batch()
-            self._batch = None
+            # After a break or an exception what had been logged stays. An iterator that somebody holds comes here
+            # late, when the batch may be another's.
+            if self._batch is values:
+                self._leave_batch()
 
     def log(self, /, *, batch_size: float | None = None, **values: Any) -> None:
         """Log values of one batch: ``run.log(loss=loss, accuracy=accuracy, lr=optimizer)``.
@@ -218,7 +225,9 @@ class Run:
         if self._status != "running":
             self._check_running("log")
         if batch_size is not None:
-            batch_size = scalar("batch_size", batch_size)
+            batch_size = float(scalar("batch_size", batch_size))
+            if not 0 < batch_size < inf:
+                raise ValueError(f"log(batch_size={batch_size:g}): a batch has one sample or more.")
         if self._batch is not None:
             self._batch.update(values)
             if batch_size is not None:
@@ -262,8 +271,7 @@ class Run:
             return
         while self._before_end:
             self._before_end.pop()()
-        if self._batch:
-            self._close_batch()
+        self._leave_batch()
         if status == "completed" or self._epoch_values:
             self._close_epoch()
         self._status = status
@@ -321,16 +329,16 @@ class Run:
         epochs
             Where the epochs are going to end, if known: a run of epochs 5 and 6 ends at 7.
         """
+        # Frameworks count in NumPy's integers, too, which are no JSON.
+        epoch, batches = int(epoch), None if batches is None else int(batches)
         if epochs is not None:
-            self._planned = epochs
+            self._planned = int(epochs)
         if self._epoch != epoch:
             self._epoch, self._epoch_first = epoch, self._step
             self._epoch_counted = self._epoch_walked = False
         self.bus.emit(EpochStarted(self.id, epoch, self._step, self._now(), batches, self._planned))
 
-    def batch_ended(
-        self, values: Mapping[str, Any], *, size: float | None = None, at: float | None = None
-    ) -> None:
+    def batch_ended(self, values: Mapping[str, Any], *, size: float | None = None, at: float | None = None) -> None:
         """End a batch with these values.
 
         Parameters
@@ -373,13 +381,15 @@ class Run:
         return perf_counter() - self._origin
 
     def _begin_due_epoch(self) -> None:
-        if self._epoch is None:
+        if self._epoch is None and self._status == "running":
             self.begin_epoch(self._epoch_due)
             self._epoch_counted = self._in_epochs
 
     def _close_epoch(self) -> None:
-        if self._epoch is None or not self._epoch_counted:
+        self._leave_batch()
+        if self._epoch is None or not self._epoch_counted or self._status != "running":
             return
+        self.history.fold()
         means = {}
         for points in list(self.history.points):
             series = points.series
@@ -393,7 +403,15 @@ class Run:
     def _close_batch(self) -> None:
         values, self._batch = self._batch, None
         size, self._batch_size = self._batch_size, None
-        self.batch_ended(values or {}, size=size)
+        if self._status == "running":
+            self._begin_due_epoch()
+            self.batch_ended(values or {}, size=size)
+
+    def _leave_batch(self) -> None:
+        """End the batch that its loop has left, if anything was logged in it."""
+        if self._batch:
+            self._close_batch()
+        self._batch = None
 
     def _checked(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the values as floats, or as tensors that can wait."""
@@ -417,7 +435,13 @@ class Run:
             )
 
 
+def _last_line(error: BaseException) -> str:
+    told = traceback.TracebackException(type(error), error, None)
+    told.__notes__ = None  # hints, which would come last
+    return list(told.format_exception_only())[-1]
+
+
 def _one_line(error: BaseException | str) -> str:
-    text = error if isinstance(error, str) else traceback.format_exception_only(error)[-1]
+    text = error if isinstance(error, str) else _last_line(error)
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST_ERROR else f"{line[: _LONGEST_ERROR - 3]}..."

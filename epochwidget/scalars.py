@@ -9,6 +9,7 @@ have its tensors.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from .columns import Floats
+
+_log = logging.getLogger("epochwidget")
 
 
 def scalar(name: str, value: Any) -> Any:
@@ -44,8 +47,8 @@ def scalar(name: str, value: Any) -> Any:
     if torch is not None and isinstance(value, torch.Tensor):
         if value.numel() != 1:
             raise _not_one(name, tuple(value.shape))
-        if value.is_complex():
-            raise _no_number(name, value.item())
+        if value.is_complex() or value.is_meta:
+            raise _no_number(name, value)
         value = value.detach()
         return float(value) if value.device.type == "cpu" else value.clone().reshape(())
     jax = sys.modules.get("jax")
@@ -60,7 +63,7 @@ def scalar(name: str, value: Any) -> Any:
         raise _not_one(name, tuple(shape)) if elements is not None else _no_number(name, value)
     if not isinstance(value, (int, float)) and callable(getattr(value, "numpy", None)):
         value = value.numpy()  # an eager TensorFlow tensor, a tf.Variable, a Keras variable
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.complexfloating)):
         value = value.reshape(()).item()
     return _to_float(name, value)
 
@@ -98,12 +101,27 @@ def rates(name: str, optimizer: Any) -> dict[str, Any] | None:
 
 def _read(tensors: list[Any]) -> Iterable[float]:
     torch = sys.modules.get("torch")
-    if torch is not None and all(isinstance(tensor, torch.Tensor) for tensor in tensors):
-        devices = {tensor.device for tensor in tensors}
-        if len(devices) == 1:
-            numbers: list[float] = torch.stack([tensor.double() for tensor in tensors]).tolist()
+    try:
+        # Only what is of one type is stacked: not every device has float64, and float32 rounds integers.
+        if (
+            torch is not None
+            and all(isinstance(tensor, torch.Tensor) for tensor in tensors)
+            and len({(tensor.device, tensor.dtype) for tensor in tensors}) == 1
+        ):
+            numbers: list[float] = torch.stack(tensors).tolist()
             return numbers
-    return [float(tensor) for tensor in tensors]
+        return [float(tensor) for tensor in tensors]
+    except Exception:
+        # The training is about to fail of the same cause. What was read of it before has to outlive it.
+        _log.exception("[epochwidget] a device did not give back logged values; what cannot be read counts as NaN.")
+        return [_read_or_nan(tensor) for tensor in tensors]
+
+
+def _read_or_nan(tensor: Any) -> float:
+    try:
+        return float(tensor)
+    except Exception:
+        return float("nan")
 
 
 def _count(shape: Any) -> int | None:
@@ -116,7 +134,9 @@ def _count(shape: Any) -> int | None:
 def _to_float(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except OverflowError as error:
+        raise ValueError(f"log({name}=...): the number is larger than a float can be; log its logarithm.") from error
+    except (TypeError, ValueError) as error:
         raise _no_number(name, value) from error
 
 

@@ -89,17 +89,19 @@ class EpochWidget(anywidget.AnyWidget):
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
 
     def __init__(self, *, bus: Bus | None = None, **view: Any) -> None:
+        self._closed = Signal()
+        self._bus = shared_bus
         known = [name for name in EpochWidget.class_own_traits(sync=True) if not name.startswith("_")]
         unknown = [name for name in view if name not in known]
         if unknown:
             raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
         if bus is not None and not isinstance(bus, Bus):
             raise TypeError(f"EpochWidget(bus=...) needs an epochwidget.Bus, got {bus!r}.")
-        self._bus = shared_bus if bus is None else bus
+        if bus is not None:
+            self._bus = bus
         self._sent: dict[str, wire.Sent] = {}
         self._lock = RLock()
         self._sender: Thread | None = None
-        self._closed = Signal()
         self._next_snapshot = 0.0
         super().__init__(**view)
         self._bus.subscribe(self._run_started, RunStarted)

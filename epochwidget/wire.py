@@ -98,6 +98,8 @@ SNAPSHOT_LIMIT = 200_000
 MESSAGE_POINTS = 16_384
 
 _NUMBER = 8
+# A column's own entry in the header, at most.
+_COLUMN_ENTRY = 140
 _HEAD = struct.Struct("<II")
 
 
@@ -183,7 +185,8 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
 
     Where the points are too many, each long series keeps, of each of a number of equal stretches, its lowest and
     its highest point and the first that is no finite number, so that no spike is lost.
-    Where even the descriptions are too many, the oldest runs are left out.
+    Where even the descriptions are too many, the oldest runs are left out, and of the newest what does not fit: the
+    oldest marks and epochs and the latest series.
 
     Parameters
     ----------
@@ -204,12 +207,20 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
     for history in reversed(list(histories)):
         history.fold()
         run = _describe(history)
-        run["spans"] = _spans(history.spans, 0)
-        run["marks"] = _marks(history.marks, 0)
-        numbered = list(_numbered(history))
-        run["series"] = [_series(number, points) for number, points in numbered]
-        # A column's own entry in the header has about 120 bytes.
-        cost = len(json.dumps(run)) + 120 * len(numbered) + 32
+        run["spans"] = _newest(_spans(history.spans, 0), room // 4)
+        run["marks"] = _newest(_marks(history.marks, 0), room // 4)
+        cost = len(json.dumps(run)) + 2
+        if cost > room // (2 if described else 1):
+            break
+        numbered: list[tuple[int, Points]] = []
+        for number, points in _numbered(history):
+            series = _series(number, points)
+            of_series = len(json.dumps(series)) + _COLUMN_ENTRY
+            if cost + of_series > room:
+                break
+            cost += of_series
+            run["series"].append(series)
+            numbered.append((number, points))
         if described and cost > room // 2:
             break
         room -= cost
@@ -219,14 +230,15 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
     complete: dict[str, Sent] = {}
     for history, run, numbered in reversed(described):
         sent = Sent(spans=len(history.spans), marks=len(history.marks), status=history.status)
-        whole = True
+        whole = len(numbered) == len(history.points) + 1 and run["spans"]["start"] == 0 and run["marks"]["start"] == 0
         for number, points in numbered:
             count = len(points)
             if count * _width(points) <= share:
                 if count:
                     run["columns"].append(_column(frame, number, points, 0, count))
             else:
-                run["columns"].append(_summary(frame, number, points, share))
+                if column := _summary(frame, number, points, share):
+                    run["columns"].append(column)
                 whole = False
             sent.points[number] = count
         if whole:
@@ -296,6 +308,14 @@ def _marks(marks: list[Any], start: int) -> dict[str, Any]:
     return {"start": start, "items": [{"step": mark.step, "text": mark.text} for mark in marks[start:]]}
 
 
+def _newest(stretch: dict[str, Any], room: int) -> dict[str, Any]:
+    """Leave out the oldest half of the items of a stretch until the rest fits."""
+    while stretch["items"] and len(json.dumps(stretch)) > room:
+        left_out = (len(stretch["items"]) + 1) // 2
+        stretch = {"start": stretch["start"] + left_out, "items": stretch["items"][left_out:]}
+    return stretch
+
+
 def _numbered(history: History) -> Iterable[tuple[int, Points]]:
     yield 0, history.clock
     yield from enumerate(list(history.points), start=1)
@@ -322,8 +342,8 @@ def _width(points: Points) -> int:
 def _column(frame: _Frame, number: int, points: Points, start: int, count: int) -> dict[str, Any]:
     steps = points.steps.array(start, start + count)
     by_epoch = points.series.granularity == "epoch"
-    # Each batch is a step of its own, so that as many steps as points leave no gap; epochs may share a step.
-    contiguous = not by_epoch and bool(steps[-1] - steps[0] == count - 1)
+    # Epochs may share a step, and batches that threads log at once may come out of order.
+    contiguous = not by_epoch and bool((np.diff(steps) == 1).all())
     column: dict[str, Any] = {
         "series": number,
         "start": start,
@@ -339,10 +359,14 @@ def _column(frame: _Frame, number: int, points: Points, start: int, count: int) 
     return column
 
 
-def _summary(frame: _Frame, number: int, points: Points, share: int) -> dict[str, Any]:
+def _summary(frame: _Frame, number: int, points: Points, share: int) -> dict[str, Any] | None:
     values = points.values.array()
     # An index more for each point than `_width` counts.
-    chosen = extremes(values, max(share // (_width(points) + 1) - 2, 2))
+    room = share // (_width(points) + 1)
+    if not room:
+        return None
+    # Where there is hardly room for a point, the newest.
+    chosen = extremes(values, max(room - 2, 2))[-room:]
     column: dict[str, Any] = {
         "series": number,
         "start": 0,
