@@ -1,0 +1,101 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import epochwidget
+
+PACKAGE = Path(epochwidget.__file__).parent
+
+#: What each module may import of the package. Nothing is imported from the right to the left of the picture in
+#: DESIGN.md: producers never know the page, consumers never know a framework.
+LAYERS = {
+    "errors": set(),
+    "series": set(),
+    "columns": set(),
+    "events": {"series"},
+    "panels": {"series"},
+    "scalars": {"columns"},
+    "history": {"columns", "events", "scalars", "series"},
+    "bus": {"events", "history"},
+    "cell": {"run"},  # for its annotations
+    "run": {"bus", "cell", "errors", "events", "history", "scalars", "series"},
+    "wire": {"columns", "history", "panels"},
+    "widget": {"bus", "errors", "events", "history", "wire"},
+}
+
+
+def imported(path):
+    """Return the modules of the package that a file imports, at whatever depth, and those of others."""
+    own, others = set(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                base = ["epochwidget", *path.relative_to(PACKAGE).parts[:-1]]
+                module = ".".join([*base[: len(base) - node.level + 1], *filter(None, [module])])
+            names = [module] if module != "epochwidget" else [f"epochwidget.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            first, _, rest = name.partition(".")
+            if first == "epochwidget":
+                own.add(rest.partition(".")[0])
+            else:
+                others.add(first)
+    return own, others
+
+
+@pytest.mark.parametrize("module", LAYERS)
+def test_a_module_imports_only_what_its_place_in_the_picture_allows(module):
+    assert imported(PACKAGE / f"{module}.py")[0] <= LAYERS[module]
+
+
+def test_cell_knows_run_by_its_type_only():
+    tree = ast.parse((PACKAGE / "cell.py").read_text(encoding="utf-8"))
+    top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level]
+    assert top == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "callbacks").glob("*.py")), ids=lambda path: path.stem)
+def test_a_callback_knows_neither_the_page_nor_a_sibling(path):
+    assert imported(path)[0] <= {"run", "bus", "history", "series", "events", "errors", "scalars"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_the_core_names_no_framework(path):
+    frameworks = {"fastai", "jax", "keras", "lightning", "pytorch_lightning", "tensorflow", "torch", "transformers"}
+    assert imported(path)[1].isdisjoint(frameworks)
+
+
+def test_importing_the_package_imports_no_framework():
+    """Whoever trains with one framework waits for no other, and pandas and matplotlib are not waited for at all."""
+    heavy = ["fastai", "jax", "keras", "lightning", "matplotlib", "pandas", "tensorflow", "torch", "transformers"]
+    asked = f"import sys, epochwidget; print([name for name in {heavy} if name in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert told.stdout.strip() == "[]"
+
+
+def test_everything_that_is_offered_is_there():
+    assert [name for name in epochwidget.__all__ if not hasattr(epochwidget, name)] == []
+    assert epochwidget.runs is epochwidget.bus.runs
+
+
+def test_a_script_that_leaves_a_run_open_ends_quietly():
+    script = (
+        "import epochwidget as ew\n"
+        "widget = ew.EpochWidget()\n"
+        "run = ew.Run('a', epochs=2)\n"
+        "for epoch in run.epochs():\n"
+        "    for batch in run.batches([1, 2]):\n"
+        "        run.log(loss=1.0)\n"
+        "        break\n"
+        "    break\n"
+        "print('done')\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert (told.stdout, told.stderr) == ("done\n", "")
