@@ -56,8 +56,6 @@ def scalar(name: str, value: Any) -> Any:
         if value.size != 1:
             raise _not_one(name, tuple(value.shape))
         return value.reshape(()) if hasattr(value, "block_until_ready") else _to_float(name, value)
-    if isinstance(value, (str, bytes, bytearray)) or value is None:
-        raise _no_number(name, value)
     shape = getattr(value, "shape", ())
     if shape is not None and (elements := _count(shape)) != 1:
         raise _not_one(name, tuple(shape)) if elements is not None else _no_number(name, value)
@@ -132,6 +130,8 @@ def _count(shape: Any) -> int | None:
 
 
 def _to_float(name: str, value: Any) -> float:
+    if isinstance(value, (str, bytes, bytearray)):  # which `float` would read, an array's or a tensor's as well
+        raise _no_number(name, value)
     try:
         return float(value)
     except OverflowError as error:
