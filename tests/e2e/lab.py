@@ -37,6 +37,10 @@ class Server:
             "IPYTHONDIR": "ipython",
         }
         environment = os.environ | {name: str(folder / path) for name, path in own.items()}
+        # No question about news over the widget.
+        asked = folder / "settings" / "@jupyterlab" / "apputils-extension"
+        asked.mkdir(parents=True)
+        (asked / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
         self._log = (folder / "server.log").open("wb")
         self._process = subprocess.Popen(
             [
@@ -49,8 +53,6 @@ class Server:
                 f"--ServerApp.root_dir={self.root}",
                 "--IdentityProvider.token=",
                 "--LabApp.expose_app_in_browser=True",
-                "--LabApp.news_url=",
-                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             ],
             env=environment,
             stdout=self._log,
@@ -116,21 +118,23 @@ class Notebook:
         self.wait_for(cell, timeout)
 
     def wait_for(self, cell: int, timeout: float = 120) -> None:
-        """Wait until a cell has been run: its prompt has a number and the kernel is idle."""
+        """Wait until a cell has been run: its prompt has a number."""
         self.page.wait_for_function(
             """index => {
                 const widget = window.jupyterapp.shell.currentWidget;
                 const model = widget.content.widgets[index].model;
-                return model.executionCount !== null && widget.sessionContext.session.kernel.status === "idle";
+                return model.executionCount !== null && model.executionState === "idle";
             }""",
             arg=cell,
             timeout=timeout * 1000,
         )
 
-    @property
-    def busy(self) -> bool:
-        status = self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status")
-        return bool(status == "busy")
+    def trains(self, cell: int) -> bool:
+        """Tell whether a cell is being run. The kernel's own indicator turns idle after any message from a page."""
+        state = self.page.evaluate(
+            "index => window.jupyterapp.shell.currentWidget.content.widgets[index].model.executionState", cell
+        )
+        return bool(state == "running")
 
     def interrupt(self) -> None:
         self.page.evaluate("void window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
@@ -177,7 +181,7 @@ class Widget:
         found: dict[str, list[Any]] = self.root.evaluate(
             """(root, [granularity, name, run]) => {
                 const store = root.epochwidget.store;
-                const { steps, values } = store.points(store.newestFirst().at(-1 - run)?.id, granularity, name)
+                const { steps, values } = store.points(store.newestFirst().at(-1 - run)?.facts.id, granularity, name)
                     ?? { steps: [], values: [] };
                 const plain = numbers => Array.from(numbers, n => Number.isFinite(n) ? n : String(n));
                 return { steps: plain(steps), values: plain(values) };
@@ -185,6 +189,11 @@ class Widget:
             [granularity, name, run],
         )
         return found
+
+    @property
+    def text(self) -> str:
+        """What stands in the widget, also where Jupyter has taken its cell out of sight."""
+        return self.root.text_content() or ""
 
     def count(self, granularity: str = "batch", name: str = "loss") -> int:
         return len(self.points(granularity, name)["values"])

@@ -81,7 +81,7 @@ def watch(notebook: Notebook, running: int) -> None:
     before = widget.count()
     assert before > 0
     page.wait_for_timeout(400)
-    assert notebook.busy
+    assert notebook.trains(running)
     assert widget.count() > before, "points are added while the cell runs"
 
     drawn = widget.pixels("loss")
@@ -95,7 +95,7 @@ def watch(notebook: Notebook, running: int) -> None:
         assert took < 0.5, f"{name} took {took:.2f} s"
         assert widget.button(name).get_attribute("aria-pressed") == "true"
         drawn = now
-    assert notebook.busy, "all this happened while the kernel was training"
+    assert notebook.trains(running), "all this happened while the kernel was training"
 
 
 def same_as_python(notebook: Notebook, dump: int) -> None:
@@ -124,8 +124,8 @@ def test_keras_fit_is_watched_live_and_toggled_while_the_kernel_trains(open_note
     widget = notebook.widget()
     for panel in ("loss", "accuracy", "learning rate"):
         assert widget.panel(panel).is_visible()
-    assert "epoch 60 of 60" in widget.root.inner_text()
-    assert "finished" in widget.root.inner_text()
+    assert "epoch 60 of 60" in widget.text
+    assert "finished" in widget.text
     widget.screenshot("keras-finished-dark")
     notebook.theme("JupyterLab Light")
     widget.screenshot("keras-finished-light")
@@ -201,7 +201,7 @@ def test_nan_and_infinity_are_shown_and_a_failed_cell_ends_the_run(open_notebook
     notebook.run_and_wait(0)
     notebook.page.wait_for_timeout(300)
     same_as_python(notebook, 1)
-    text = notebook.widget().root.inner_text()
+    text = notebook.widget().text
     assert "failed" in text
     assert "the data ran <b>out</b>" in text
     assert "step 11" in text, "the first value that is no number is named with its step"
@@ -234,7 +234,7 @@ def test_interrupting_a_fit_ends_the_run_as_stopped_and_the_next_fit_is_a_new_ru
     notebook.wait_for(1)
     notebook.page.wait_for_timeout(300)
     same_as_python(notebook, 2)
-    assert "stopped" in widget.root.inner_text()
+    assert "stopped" in widget.text
     notebook.run_and_wait(3)
     notebook.run_and_wait(4)
     assert "('stopped', " in notebook.outputs(4)[0]["data"]["text/plain"]

@@ -1,0 +1,117 @@
+"""What "supported" means: every producer puts exactly this on the bus.
+
+The task is a linear regression so small that its truth is computed here in float64 without any framework: 10 samples in
+batches of 4, 4 and 2, two epochs, a learning rate that falls with every step, a validation set. A framework's test
+trains it in the framework's own way, starting from zero weights and without shuffling, and calls `check`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+import epochwidget as ew
+from epochwidget.events import Event
+
+EPOCHS, BATCH_SIZE = 2, 4
+X = np.random.default_rng(1).normal(size=(10, 3)).astype("float32")
+Y = (X @ [[1.0], [-2.0], [0.5]] + 0.3).astype("float32")
+X_VAL = np.random.default_rng(2).normal(size=(5, 3)).astype("float32")
+Y_VAL = (X_VAL @ [[1.0], [-2.0], [0.5]] + 0.3).astype("float32")
+BATCHES = [slice(start, min(start + BATCH_SIZE, len(X))) for start in range(0, len(X), BATCH_SIZE)]
+STEPS = EPOCHS * len(BATCHES)
+FIRST_RATE, DECAY = 0.1, 0.8
+RATES = [FIRST_RATE * DECAY**step for step in range(STEPS)]
+
+
+@dataclass
+class Truth:
+    """The losses (mean squared errors) as they have to be reported."""
+
+    batch: list[float] = field(default_factory=list)
+    running: list[float] = field(default_factory=list)
+    epoch: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+
+def truth() -> Truth:
+    """Train by hand."""
+    weights, bias = np.zeros((3, 1)), np.zeros(1)
+    found = Truth()
+    for epoch in range(EPOCHS):
+        total = count = 0.0
+        for index, rows in enumerate(BATCHES):
+            x, y = X[rows].astype(np.float64), Y[rows].astype(np.float64)
+            error = x @ weights + bias - y
+            loss = float((error**2).mean())
+            total, count = total + loss * len(x), count + len(x)
+            found.batch.append(loss)
+            found.running.append(total / count)
+            rate = RATES[epoch * len(BATCHES) + index]
+            weights = weights - rate * 2 * x.T @ error / len(x)
+            bias = bias - rate * 2 * error.mean(0)
+        found.epoch.append(total / count)
+        found.validation.append(float(((X_VAL @ weights + bias - Y_VAL) ** 2).mean()))
+    return found
+
+
+class Recorder(ew.Bus):
+    """A bus that raises what its subscribers raise and keeps every event."""
+
+    def __init__(self) -> None:
+        super().__init__(strict=True)
+        self.events: list[Event] = []
+        self.subscribe(self.events.append)
+
+
+def check(bus: Recorder) -> ew.History:
+    """Assert that the training put the one right sequence of events on the bus, and return its history."""
+    n = len(BATCHES)
+    # A declaration may stand anywhere before the first value it speaks of; what it says shows in the series below.
+    events = [event for event in bus.events if not isinstance(event, ew.SeriesDeclared)]
+    epoch = [ew.EpochStarted, *[ew.BatchEnded] * n, ew.EpochEnded]
+    assert [type(event) for event in events] == [ew.RunStarted, *epoch * EPOCHS, ew.RunEnded]
+    assert len({event.run for event in events}) == 1
+    times = [event.time for event in events[1:]]
+    assert times == sorted(times)
+    assert times[0] >= 0
+
+    started = [event for event in events if isinstance(event, ew.EpochStarted)]
+    assert [(e.epoch, e.step, e.batches, e.epochs) for e in started] == [(0, 0, n, EPOCHS), (1, n, n, EPOCHS)]
+    batches = [event for event in events if isinstance(event, ew.BatchEnded)]
+    assert [(e.epoch, e.batch, e.step) for e in batches] == [(i // n, i % n, i + 1) for i in range(STEPS)]
+    ended = [event for event in events if isinstance(event, ew.EpochEnded)]
+    assert [(e.epoch, e.step) for e in ended] == [(0, n), (1, 2 * n)]
+    assert (events[-1].status, events[-1].error, events[-1].step) == ("completed", None, STEPS)
+
+    right = truth()
+    close = {"rel": 2e-6, "abs": 1e-7}  # float32 against float64
+    assert [float(e.values["loss"]) for e in batches] == pytest.approx(right.batch, **close)
+    assert [float(e.values["lr"]) for e in batches] == pytest.approx(RATES, **close)
+    assert [e.values["loss"] for e in ended] == pytest.approx(right.epoch, **close)
+    assert [e.values["val_loss"] for e in ended] == pytest.approx(right.validation, **close)
+
+    history = bus.runs[-1]
+    assert history.status == "completed"
+    assert history.batch["loss"] == pytest.approx(right.batch, **close)
+    assert history.batch["loss"].dtype == history.epoch["loss"].dtype == np.float64
+    assert history.batch.steps("loss").tolist() == list(range(1, STEPS + 1))
+    assert history.epoch.epochs("val_loss").tolist() == [0, 1]
+    said = [
+        (series.metric, series.split, series.kind)
+        for series in (
+            history.batch.series("loss"),
+            history.epoch.series("loss"),
+            history.epoch.series("val_loss"),
+            history.batch.series("lr"),
+        )
+    ]
+    assert said == [
+        ("loss", "train", "batch"),
+        ("loss", "train", "epoch"),
+        ("loss", "validation", "epoch"),
+        ("learning rate", "train", "batch"),
+    ]
+    return history

@@ -1,0 +1,344 @@
+"""Keras 3: real models, real ``fit``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+import epochwidget as ew
+from epochwidget.callbacks.keras import EpochCallback
+
+from . import contract
+
+BACKEND = keras.backend.backend()
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="of Keras on TensorFlow alone")
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(100, 5)).astype("float32")
+Y = (X.sum(1) > 0).astype("float32")
+
+
+def classifier(
+    *, rate: Any = 0.05, metrics: list[Any] | None = None, dropout: float = 0.3, **compile_: Any
+) -> keras.Model:
+    keras.utils.set_random_seed(7)
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dense(8, "relu", kernel_regularizer="l2"),
+            keras.layers.Dropout(dropout),
+            keras.layers.Dense(1, "sigmoid"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(rate),
+        "binary_crossentropy",
+        metrics=["accuracy", keras.metrics.AUC(name="auc"), keras.metrics.Precision(name="precision")]
+        if metrics is None
+        else metrics,
+        **compile_,
+    )
+    return model
+
+
+def callback() -> EpochCallback:
+    return EpochCallback(bus=ew.Bus(strict=True))
+
+
+def test_fit_keeps_the_contract() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    rate = keras.optimizers.schedules.ExponentialDecay(contract.FIRST_RATE, 1, contract.DECAY)
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    bus = contract.Recorder()
+    history = model.fit(
+        contract.X,
+        contract.Y,
+        batch_size=contract.BATCH_SIZE,
+        epochs=contract.EPOCHS,
+        shuffle=False,
+        validation_data=(contract.X_VAL, contract.Y_VAL),
+        verbose=0,
+        callbacks=[EpochCallback("linear", bus=bus)],
+    ).history
+    ours = contract.check(bus)
+    assert ours.epoch["loss"].tolist() == history["loss"]
+    assert ours.epoch["val_loss"].tolist() == history["val_loss"]
+    assert ours.batch["running_loss"] == pytest.approx(contract.truth().running, rel=2e-6)
+    assert ours.batch.series("running_loss").kind == "running"
+
+
+@pytest.mark.parametrize(
+    ("sample_weight", "class_weight"),
+    [(None, None), (RNG.uniform(0.1, 3, size=100), None), (None, {0: 5.0, 1: 0.2})],
+    ids=["plain", "sample_weight", "class_weight"],
+)
+def test_batch_values_running_mean_and_history_reconcile(sample_weight: Any, class_weight: Any) -> None:
+    """The batch values are those of a training by hand, their running mean is the console's, its end is History's."""
+    # Without dropout, whose draws are not the same in `fit` and by hand.
+    model, watch = classifier(dropout=0), callback()
+    kept = model.fit(
+        X,
+        Y,
+        batch_size=32,
+        epochs=2,
+        shuffle=False,
+        sample_weight=sample_weight,
+        class_weight=class_weight,
+        verbose=0,
+        callbacks=[watch],
+    ).history
+    own, running = watch.history.batch["loss"], watch.history.batch["running_loss"]
+
+    by_hand = classifier(dropout=0)
+    expected = {name: [] for name in ("loss", "accuracy", "auc", "precision")}
+    for _ in range(2):
+        for start in range(0, 100, 32):
+            rows = slice(start, start + 32)
+            by_hand.reset_metrics()
+            logs = by_hand.train_on_batch(
+                X[rows],
+                Y[rows],
+                sample_weight=None if sample_weight is None else sample_weight[rows],
+                class_weight=class_weight,
+                return_dict=True,
+            )
+            for name, values in expected.items():
+                values.append(float(logs[name]))
+    for name, values in expected.items():
+        assert watch.history.batch[name] == pytest.approx(values, rel=1e-5, abs=1e-6), name
+
+    sizes = np.array([32, 32, 32, 4])
+    for epoch in range(2):
+        batches = slice(4 * epoch, 4 * epoch + 4)
+        mean = (own[batches] * sizes).cumsum() / sizes.cumsum()
+        assert running[batches] == pytest.approx(mean, rel=1e-6)
+        assert running[batches][-1] == pytest.approx(kept["loss"][epoch], rel=1e-6)
+    for name, values in kept.items():
+        assert watch.history.epoch[name] == pytest.approx(values, rel=1e-6), name
+
+
+def test_watching_changes_nothing() -> None:
+    """Weights, optimizer and History are bit for bit the same; the model's own train function comes back."""
+    outcomes = []
+    for callbacks in ([], [callback()]):
+        model = classifier(rate=keras.optimizers.schedules.CosineDecay(0.05, 8))
+        kept = model.fit(X, Y, batch_size=32, epochs=3, validation_split=0.2, verbose=0, callbacks=callbacks).history
+        variables = [*model.get_weights(), *(np.asarray(v) for v in model.optimizer.variables)]
+        outcomes.append((variables, kept, len(model.variables), len(model.metrics_variables)))
+    (plain, plain_kept, *plain_counts), (watched, watched_kept, *watched_counts) = outcomes
+    assert all(np.array_equal(one, other) for one, other in zip(plain, watched, strict=True))
+    assert plain_kept == watched_kept
+    assert plain_counts == watched_counts
+
+
+def test_a_watched_model_saves_and_trains_on_as_before(tmp_path: Path) -> None:
+    model, watch = classifier(), callback()
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
+    assert not {"train_step", "compute_metrics"} & set(vars(model))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(loaded.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert not np.isnan(model.fit(X, Y, epochs=1, verbose=0).history["loss"][0])
+    assert len(watch._bus.runs) == 1
+
+
+def test_metrics_of_the_person_are_never_given_out_as_the_batch_s_own() -> None:
+    """Of a metric whose state need not add up, only the running value is there."""
+
+    @keras.saving.register_keras_serializable("epochwidget-tests")
+    class Highest(keras.metrics.Metric):
+        def __init__(self, name: str = "highest", **kwargs: Any) -> None:
+            super().__init__(name=name, **kwargs)
+            self.value = self.add_variable(shape=(), initializer="zeros", name="value")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.value.assign(keras.ops.maximum(self.value, keras.ops.max(y_pred)))
+
+        def result(self) -> Any:
+            return self.value
+
+    model, watch = classifier(metrics=["accuracy", Highest()]), callback()
+    kept = model.fit(X, Y, epochs=2, batch_size=32, verbose=0, callbacks=[watch]).history
+    assert "highest" not in watch.history.batch
+    assert watch.history.batch["running_highest"][3::4].tolist() == kept["highest"]
+    assert "accuracy" in watch.history.batch
+
+
+def test_after_a_nan_batch_the_next_batches_have_their_values_again() -> None:
+    """The running mean is lost for the rest of the epoch; the batches' own values are not."""
+    target = Y.copy()
+    target[40] = np.nan
+    model, watch = classifier(), callback()
+    # The loss is the target, and its gradient zero: the weights stay as they are.
+    model.compile("sgd", lambda y_true, y_pred: y_true + 0 * y_pred)
+    model.fit(X, target, batch_size=32, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+    assert np.isnan(watch.history.batch["loss"]).tolist() == [False, True, False, False]
+    assert np.isnan(watch.history.batch["running_loss"]).tolist() == [False, True, True, True]
+
+
+@on_tensorflow
+def test_a_long_epoch_stays_exact() -> None:
+    """The last of 20,000 batches are as exact as the first; the running mean could not give them back."""
+    n = 20_000
+    x = np.random.default_rng(5).exponential(size=(n, 1)).astype("float32")
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(0.0), "mae", steps_per_execution=100)
+    watch = callback()
+    model.fit(x, 0 * x, batch_size=1, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+    own = watch.history.batch["loss"]
+    assert own == pytest.approx(x[:, 0].astype(np.float64), rel=1e-7)
+    assert watch.history.step == n
+
+
+@on_tensorflow
+@pytest.mark.parametrize("how", [{"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 3}], ids=str)
+def test_each_way_of_running_the_step_gives_each_batch_s_own_value(how: dict[str, Any]) -> None:
+    expected, watch = callback(), callback()
+    classifier(dropout=0).fit(X, Y, batch_size=32, epochs=2, shuffle=False, verbose=0, callbacks=[expected])
+    classifier(dropout=0, **how).fit(X, Y, batch_size=32, epochs=2, shuffle=False, verbose=0, callbacks=[watch])
+    assert watch.history.step == 8
+    for name in ("loss", "accuracy", "auc", "lr"):
+        assert watch.history.batch[name] == pytest.approx(expected.history.batch[name], rel=1e-4), name
+        assert watch.history.batch.epochs(name).tolist() == [0] * 4 + [1] * 4
+    # One running value for each call of the train function, at the step it was reported.
+    steps = [3, 4, 7, 8] if "steps_per_execution" in how else list(range(1, 9))
+    assert watch.history.batch.steps("running_loss").tolist() == steps
+
+
+def test_the_learning_rate_is_the_one_each_batch_used() -> None:
+    """Read from the weights: a model whose gradient is 1 moves by its learning rate."""
+
+    class Weight(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[float] = []
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.seen.append(float(np.asarray(self.model.get_weights()[0]).item()))
+
+    def rates(rate: Any, *callbacks: Any) -> tuple[np.ndarray, np.ndarray]:
+        inputs = keras.Input((1,))
+        model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")(inputs))
+        model.compile(keras.optimizers.SGD(rate), lambda y_true, y_pred: y_pred)
+        weight, watch = Weight(), callback()
+        ones = np.ones((6, 1), "float32")
+        model.fit(ones, ones, batch_size=2, epochs=3, verbose=0, callbacks=[watch, *callbacks, weight])
+        return watch.history.batch["lr"], -np.diff([0, *weight.seen])
+
+    falling = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.9)
+    by_epoch = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
+    for ours, used in (rates(0.1), rates(falling), rates(0.1, by_epoch)):
+        assert ours == pytest.approx(used, rel=1e-4)
+
+
+def test_a_second_fit_is_a_second_run_and_needs_no_new_compilation() -> None:
+    model, watch = classifier(), callback()
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
+    first, step = watch.history, watch._step
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[watch])
+    assert watch._step is step
+    assert [history.status for history in watch._bus.runs] == ["completed", "completed"]
+    assert len(first.epoch["loss"]) == 1
+    assert len(watch.history.epoch["loss"]) == 2
+    model.compile("sgd", "mse")
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
+    assert watch._step is not step
+    assert len(watch.history.batch["loss"]) == 4
+
+
+def test_an_exception_leaves_every_batch_and_the_next_fit_closes_the_run() -> None:
+    """No hook tells of an exception; outside a notebook the next fit does."""
+
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if batch == 2:
+                raise RuntimeError("out of data")
+
+    model, watch = classifier(), callback()
+    with pytest.raises(RuntimeError, match="out of data"):
+        model.fit(X, Y, epochs=2, batch_size=32, verbose=0, callbacks=[watch, Fails()])
+    failed = watch.history
+    model.fit(X, Y, epochs=1, batch_size=32, verbose=0, callbacks=[watch])
+    assert failed.status == "stopped"
+    assert len(failed.batch["loss"]) == 3
+    assert watch.history.status == "completed"
+    assert len(watch.history.batch["loss"]) == 4
+
+
+def test_evaluate_is_no_run() -> None:
+    model, watch = classifier(), callback()
+    model.evaluate(X, Y, verbose=0, callbacks=[watch])
+    assert len(watch._bus.runs) == 0
+    with pytest.raises(AttributeError, match="model.fit"):
+        _ = watch.history
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_unknown_length_is_told_by_the_epoch_before() -> None:
+    def batches() -> Any:
+        while True:
+            yield X[:10], Y[:10]
+
+    class Sized(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> Any:
+            return X[:10], Y[:10]
+
+    bus = contract.Recorder()
+    model = classifier()
+    model.fit(batches(), steps_per_epoch=3, epochs=1, shuffle=False, verbose=0, callbacks=[EpochCallback(bus=bus)])
+    model.fit(Sized(), epochs=2, initial_epoch=1, verbose=0, callbacks=[EpochCallback(bus=bus)])
+    finite = ((X[:10], Y[:10]) for _ in range(20))
+    model.fit(finite, epochs=1, shuffle=False, verbose=0, callbacks=[EpochCallback(bus=bus)])
+    spans = [[(span.epoch, span.first, span.batches) for span in history.spans] for history in bus.runs]
+    assert spans == [[(0, 0, 3)], [(1, 0, 3)], [(0, 0, 20)]]
+    assert bus.runs[1].epochs == 2
+
+
+def test_a_model_with_its_own_step_is_reported_as_that_step_says() -> None:
+    """Nobody can know what a training step of the person's own returns, so it is called neither batch nor running."""
+
+    class Own(keras.Sequential):
+        def train_step(self, *args: Any) -> Any:
+            logs = super().train_step(*args)
+            return {"loss": logs["loss"], "mine": logs["loss"] * 2} if BACKEND != "jax" else logs
+
+    model = Own([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    watch = callback()
+    model.fit(X, Y, batch_size=50, epochs=1, verbose=0, callbacks=[watch])
+    assert watch.history.batch.series("mine").kind == "reported"
+    assert watch.history.batch["mine"] == pytest.approx(2 * watch.history.batch["loss"])
+    assert watch.history.batch["lr"][0] == pytest.approx(0.01)
+
+
+def test_bad_arguments_are_refused_in_one_sentence() -> None:
+    with pytest.raises(TypeError, match=r"EpochCallback\(\) does not know 'nane' \(did you mean 'name'\?\)"):
+        EpochCallback(nane="x")
+    with pytest.raises(ValueError, match="name of a run is empty"):
+        EpochCallback(" ")
+
+
+@on_tensorflow
+def test_all_this_holds_on_the_pytorch_backend() -> None:
+    """Keras chooses its backend once for a process, so another one runs this file again."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        env=os.environ | {"KERAS_BACKEND": "torch"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
