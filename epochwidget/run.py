@@ -180,9 +180,9 @@ class Run:
         self._leave_batch()
         if self._epoch_walked:  # without `epochs` each walk is an epoch
             self._close_epoch()
-        self._begin_due_epoch()
-        if length is not None:
-            assert self._epoch is not None
+        if self._epoch is None:
+            self._begin_due_epoch(length)
+        elif length is not None:
             self.begin_epoch(self._epoch, batches=self._step - self._epoch_first + length)
         values: dict[str, Any] | None = None
         try:
@@ -380,9 +380,9 @@ class Run:
     def _now(self) -> float:
         return perf_counter() - self._origin
 
-    def _begin_due_epoch(self) -> None:
+    def _begin_due_epoch(self, batches: int | None = None) -> None:
         if self._epoch is None and self._status == "running":
-            self.begin_epoch(self._epoch_due)
+            self.begin_epoch(self._epoch_due, batches=batches)
             self._epoch_counted = self._in_epochs
 
     def _close_epoch(self) -> None:
