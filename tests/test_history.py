@@ -1,0 +1,287 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from epochwidget import (
+    BatchEnded,
+    EpochEnded,
+    EpochStarted,
+    History,
+    Marked,
+    Run,
+    RunEnded,
+    RunStarted,
+    Series,
+    SeriesDeclared,
+)
+
+
+def history(*events, started=0.0, epochs=None):
+    made = History(RunStarted("a", "resnet18", started, epochs))
+    for event in events:
+        made.add(event)
+    return made
+
+
+def began(epoch, step=0, *, batches=None, epochs=None, at=0.0):
+    return EpochStarted("a", epoch, step, at, batches, epochs)
+
+
+def ended(step, values, *, epoch=0, size=None, at=None):
+    return BatchEnded("a", epoch, 0, step, float(step if at is None else at), values, size)
+
+
+def finished(epoch, step, values, *, at=None):
+    return EpochEnded("a", epoch, step, float(step if at is None else at), values)
+
+
+def test_a_history_is_made_of_its_events():
+    made = history(
+        began(0, batches=2, epochs=3),
+        ended(1, {"loss": 4.0}),
+        ended(2, {"loss": 3.0}),
+        finished(0, 2, {"loss": 3.5, "val_loss": 3.25}),
+        Marked("a", 2, 2.5, "here"),
+        began(1, 2, batches=2),
+        ended(3, {"loss": 2.0}, epoch=1),
+        RunEnded("a", 3, 4.0, "failed", "ValueError: no"),
+        started=100.0,
+    )
+    assert made.batch["loss"].tolist() == [4, 3, 2]
+    assert made.batch.steps("loss").tolist() == [1, 2, 3]
+    assert made.batch.epochs("loss").tolist() == [0, 0, 1]
+    assert dict(made.epoch).keys() == {"loss", "val_loss"}
+    assert made.epoch["val_loss"].tolist() == [3.25]
+    assert made.epoch.steps("val_loss").tolist() == [2]
+    assert made.epoch.epochs("val_loss").tolist() == [0]
+    assert [(span.epoch, span.first, span.batches) for span in made.spans] == [(0, 0, 2), (1, 2, 2)]
+    assert [mark.text for mark in made.marks] == ["here"]
+    assert (made.status, made.error, made.epochs, made.step) == ("failed", "ValueError: no", 3, 3)
+    assert (made.started, made.elapsed, made.remaining) == (100, 4, None)
+    assert all(values.dtype == np.float64 for table in (made.batch, made.epoch) for values in table.values())
+
+
+def test_reading_gives_everything_up_to_the_last_batch_however_many_wait():
+    made = history(began(0))
+    for step in range(1, 5_001):
+        made.add(ended(step, {"loss": float(step)}))
+        if step in (1, 1_023, 1_024, 1_025):
+            assert made.batch["loss"].tolist() == list(range(1, step + 1))
+    assert made.step == 5_000
+    assert made.batch["loss"].tolist() == list(range(1, 5_001))
+
+
+def test_a_series_that_is_logged_now_and_then_keeps_its_own_steps():
+    made = history(began(0, batches=3), *(ended(step, {"grad": 1.0} if step % 3 == 0 else {}) for step in range(1, 7)))
+    assert made.batch.steps("grad").tolist() == [3, 6]
+    assert made.step == 6
+
+
+def test_nan_and_infinity_are_kept_where_they_are():
+    made = history(began(0), *(ended(step, {"loss": [1.0, np.nan, np.inf, -np.inf][step - 1]}) for step in range(1, 5)))
+    np.testing.assert_array_equal(made.batch["loss"], [1, np.nan, np.inf, -np.inf])
+
+
+def test_what_is_read_is_the_readers_own():
+    made = history(began(0), ended(1, {"loss": 1.0}))
+    made.batch["loss"][:] = 9
+    made.batch.steps("loss")[:] = 9
+    assert (made.batch["loss"].tolist(), made.batch.steps("loss").tolist()) == ([1], [1])
+
+
+def test_a_second_start_of_an_epoch_tells_more_of_the_same():
+    made = history(began(0), ended(1, {}), began(0, 1, batches=9, epochs=4))
+    assert [(span.epoch, span.first, span.batches) for span in made.spans] == [(0, 0, 9)]
+    assert made.epochs == 4
+
+
+def test_an_epoch_that_was_broken_off_keeps_its_plan_and_the_next_begins_where_it_stopped():
+    made = history(began(0, batches=10), ended(1, {"loss": 1.0}), began(1, 1, batches=10), ended(2, {"loss": 2.0}))
+    assert [(span.epoch, span.first, span.batches) for span in made.spans] == [(0, 0, 10), (1, 1, 10)]
+    assert made.batch.epochs("loss").tolist() == [0, 1]
+
+
+def test_an_epoch_that_has_ended_may_come_again():
+    """As in a second ``fit`` that goes on in the same run."""
+    made = history(
+        began(0), ended(1, {"loss": 1.0}), finished(0, 1, {"loss": 1.0}), began(0, 1), ended(2, {"loss": 2.0})
+    )
+    assert [(span.epoch, span.first) for span in made.spans] == [(0, 0), (0, 1)]
+    assert made.batch.epochs("loss").tolist() == [0, 0]
+
+
+def test_an_epochs_true_length_replaces_the_planned_one():
+    made = history(began(0, batches=10), ended(1, {}), ended(2, {}), finished(0, 2, {}))
+    assert made.spans[0].batches == 2
+
+
+def test_the_mean_of_the_present_epoch_forgets_the_one_before():
+    made = history(began(0), ended(1, {"loss": 10.0}), finished(0, 1, {}), began(1, 1))
+    assert made.epoch_mean("loss") is None
+    made.add(ended(2, {"loss": 1.0}))
+    made.add(ended(3, {"loss": 2.0}))
+    assert made.epoch_mean("loss") == 1.5
+    assert made.epoch_mean("other") is None
+
+
+def test_the_mean_is_weighted_by_the_sizes_of_the_batches_where_all_are_known():
+    events = [began(0), ended(1, {"loss": 1.0}, size=30), ended(2, {"loss": 3.0}, size=10)]
+    assert history(*events).epoch_mean("loss") == 1.5
+    assert history(*events, ended(3, {"other": 5.0})).epoch_mean("loss") == 1.5
+    assert history(*events, ended(3, {"loss": 5.0})).epoch_mean("loss") == 3
+    sparse = history(began(0), ended(1, {}, size=99), ended(2, {"f1": 1.0}, size=1), ended(3, {"f1": 4.0}, size=2))
+    assert sparse.epoch_mean("f1") == 3
+
+
+def test_a_declared_series_is_what_its_producer_says():
+    series = Series("train_loss", "batch", "smoothed", "loss", "train")
+    made = history(SeriesDeclared("a", series), began(0), ended(1, {"train_loss": 1.0, "val_loss": 2.0, "lr_1": 3.0}))
+    assert made.batch.series("train_loss") is series
+    assert made.batch.series("val_loss") == Series("val_loss", "batch", "batch", "loss", "validation")
+    assert made.batch.series("lr_1") == Series("lr_1", "batch", "batch", "learning rate", "train")
+
+
+def test_a_name_may_stand_for_a_batch_series_and_an_epoch_series():
+    made = history(began(0), ended(1, {"loss": 1.0}), finished(0, 1, {"loss": 2.0}))
+    assert (made.batch["loss"].tolist(), made.epoch["loss"].tolist()) == ([1], [2])
+    assert (made.batch.series("loss").kind, made.epoch.series("loss").kind) == ("batch", "epoch")
+
+
+def test_a_metric_may_be_called_time():
+    made = history(began(0), ended(1, {"time": 7.0}))
+    assert list(made.batch) == ["time"]
+    assert made.batch["time"].tolist() == [7]
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    made = history(began(0), ended(1, {"loss": 1.0, "accuracy": 1.0}))
+    for read in (made.batch.__getitem__, made.batch.steps, made.batch.epochs, made.batch.series):
+        with pytest.raises(KeyError) as raised:
+            read("los")
+        assert raised.value.args == ("no batch values of 'los'; there are: loss, accuracy",)
+    with pytest.raises(KeyError) as raised:
+        made.epoch["loss"]
+    assert raised.value.args == ("no epoch values of 'loss'; there are: none yet",)
+
+
+def test_a_table_is_a_mapping():
+    made = history(began(0), ended(1, {"loss": 1.0}))
+    assert "loss" in made.batch
+    assert "val_loss" not in made.batch
+    assert (len(made.batch), len(made.epoch)) == (1, 0)
+    assert made.batch.get("val_loss") is None
+    assert repr(made.batch) == "<batch values: loss (1)>"
+    assert repr(made.epoch) == "<epoch values: none yet>"
+    assert repr(made) == "<History of 'resnet18': running, 1 epochs, 1 steps>"
+
+
+def test_the_time_left_follows_the_pace_of_the_batches():
+    made = history(began(0, batches=10, epochs=3))
+    assert made.remaining is None
+    # The first batch takes 100 seconds for the compiler, each further one takes 2.
+    for step in range(1, 6):
+        made.add(ended(step, {"loss": 1.0}, at=100 + 2 * (step - 1)))
+    made.fold()
+    assert made.remaining == pytest.approx(2 * 25)
+    for step in range(6, 11):
+        made.add(ended(step, {"loss": 1.0}, at=100 + 2 * (step - 1)))
+    made.add(finished(0, 10, {}, at=118))
+    assert made.remaining == pytest.approx(2 * 20)
+    made.add(RunEnded("a", 10, 120.0, "stopped"))
+    assert made.remaining is None
+
+
+def test_the_time_left_counts_from_the_epoch_that_a_run_was_taken_up_at():
+    made = history(began(5, batches=10, epochs=7))
+    for step in range(1, 11):
+        made.add(ended(step, {"loss": 1.0}, epoch=5))
+    made.add(finished(5, 10, {}))
+    assert made.remaining == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("batches", "epochs"), [(None, 3), (10, None), (0, 3)])
+def test_nobody_knows_the_time_left_without_the_lengths(batches, epochs):
+    made = history(began(0, batches=batches, epochs=epochs), *(ended(step, {}) for step in range(1, 4)))
+    made.fold()
+    assert made.remaining is None
+
+
+def test_a_running_run_has_taken_until_now_and_an_ended_one_until_its_end():
+    made = history(began(0), started=time.time() - 50)
+    assert 50 <= made.elapsed < 500
+    made.add(RunEnded("a", 0, 7.0, "completed"))
+    assert made.elapsed == 7
+
+
+def test_titles_tell_runs_of_one_name_apart(bus):
+    for name in ("a", "a", None):
+        Run(name, bus=bus).end()
+    assert [run.title for run in bus.runs] == ["a · run 1", "a · run 2", "run 3"]
+
+
+def test_runs_are_a_sequence_with_the_newest_last(bus):
+    with pytest.raises(IndexError, match=r"^there are no runs yet: train with an EpochCallback or an ew\.Run first\.$"):
+        bus.runs[-1]
+    first, second = Run("a", bus=bus), Run("b", bus=bus)
+    assert bus.runs[-1] is second.history
+    assert bus.runs[:1] == [first.history]
+    assert len(bus.runs) == 2
+    assert bus.runs.find(first.id) is first.history
+    assert bus.runs.find("nobody") is None
+
+
+def test_clearing_forgets_the_runs_that_have_ended_and_no_other(bus):
+    first, second = Run("a", bus=bus), Run("b", bus=bus)
+    first.end()
+    bus.runs.clear()
+    assert list(bus.runs) == [second.history]
+    assert bus.runs.find(first.id) is None
+    second.log(loss=1.0)
+    assert bus.runs[-1].batch["loss"].tolist() == [1]
+
+
+def test_a_reader_in_another_thread_sees_a_growing_prefix_and_never_a_torn_one(bus):
+    run = Run("a", bus=bus)
+    run.begin_epoch(0)
+    done = threading.Event()
+    faults = []
+
+    def read():
+        seen = 0
+        while True:
+            last = done.is_set()
+            try:
+                values = run.history.batch["loss"] if "loss" in run.history.batch else np.empty(0)
+                steps = run.history.batch.steps("loss")[: len(values)] if len(values) else np.empty(0)
+                if not ((values == np.arange(len(values))).all() and (steps == values + 1).all()):
+                    faults.append("torn")
+                if len(values) < seen:
+                    faults.append("shrunk")
+                seen = len(values)
+            except Exception as error:
+                faults.append(repr(error))
+            if last:
+                return
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for loss in range(30_000):
+        run.log(loss=float(loss))
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert faults == []
+    assert run.history.batch["loss"].tolist() == list(range(30_000))
+
+
+def test_two_thousand_series_are_two_thousand_series(bus):
+    names = [f"metric {number}" for number in range(2_000)]
+    with Run("a", bus=bus) as run:
+        for _ in run.epochs(2):
+            for value in run.batches([1.0, 3.0]):
+                run.log(**dict.fromkeys(names, value))
+    assert list(run.history.batch) == names
+    assert all(run.history.epoch[name].tolist() == [2, 2] for name in names)
