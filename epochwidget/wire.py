@@ -100,6 +100,7 @@ MESSAGE_POINTS = 16_384
 _NUMBER = 8
 # A column's own entry in the header, at most.
 _COLUMN_ENTRY = 140
+_LEAST_POINTS = 8
 _HEAD = struct.Struct("<II")
 
 
@@ -213,10 +214,13 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
         if cost > room // (2 if described else 1):
             break
         numbered: list[tuple[int, Points]] = []
+        least = 0
         for number, points in _numbered(history):
             series = _series(number, points)
             of_series = len(json.dumps(series)) + _COLUMN_ENTRY
-            if cost + of_series > room:
+            # A series that has room for its name alone would be of no use.
+            least += _NUMBER * (_width(points) + 1) * min(len(points), _LEAST_POINTS)
+            if cost + of_series + least > room:
                 break
             cost += of_series
             run["series"].append(series)

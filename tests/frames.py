@@ -71,7 +71,7 @@ class Page:
                 index = int(column["indices"][at]) if column.get("indices") else column["start"] + at
                 step = column["first"] + at if column["steps"] is None else column["steps"][at]
                 epoch = column["epochs"][at] if column.get("epochs") is not None else None
-                points[index] = column["values"][at], step, epoch
+                points[index] = column["values"][at], float(step), epoch
 
     def drawn(self) -> dict[tuple[str, str], list[tuple[float, float, float | None]]]:
         """Return the points of every series by granularity and name, in the order of their indices."""
