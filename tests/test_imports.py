@@ -97,5 +97,7 @@ def test_a_script_that_leaves_a_run_open_ends_quietly():
         "    break\n"
         "print('done')\n"
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
     assert (told.stdout, told.stderr) == ("done\n", "")

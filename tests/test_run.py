@@ -459,7 +459,9 @@ def test_values_of_all_makes_are_logged_side_by_side(bus):
             run.log(
                 a=at, b=float(at), c=np.float32(at), d=torch.tensor(float(at), requires_grad=True), e=np.array([at])
             )
-    assert {name: values.tolist() for name, values in run.history.batch.items()} == dict.fromkeys("abcde", [0, 1, 2])
+    assert {name: values.tolist() for name, values in run.history.batch.items()} == {
+        name: [0, 1, 2] for name in "abcde"
+    }
 
 
 # --- marks and ends ----------------------------------------------------------------------------------------------

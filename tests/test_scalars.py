@@ -142,7 +142,7 @@ def test_an_integer_that_no_float_holds_is_refused_as_too_large(value):
 @pytest.mark.parametrize("shape", [(3,), (2, 2), (0,), (1, 0)])
 @pytest.mark.parametrize("make", [np.zeros, torch.zeros], ids=["numpy", "torch"])
 def test_more_or_less_than_one_number_is_refused_with_its_shape_and_the_way_out(make, shape):
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match="shape") as raised:
         scalar("loss", make(shape))
     assert str(raised.value) == (
         f"log(loss=...): the value has the shape {shape}, but one number is wanted; reduce it first, "

@@ -1,0 +1,333 @@
+import threading
+import time
+
+import comm
+import pytest
+from comm.base_comm import BaseComm
+from traitlets import TraitError
+
+import epochwidget
+from epochwidget import Bus, EpochWidget, Run
+from epochwidget.wire import SNAPSHOT_LIMIT
+from tests.frames import Page, read
+
+
+class Tap:
+    """Everything that widgets send over their comms, in the place of a front end."""
+
+    def __init__(self):
+        self.sent = []
+        self.fails = False
+
+    def comm(self, **arguments):
+        tap = self
+
+        class Comm(BaseComm):
+            def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
+                if tap.fails:
+                    raise ConnectionError("the front end has gone")
+                tap.sent.append((self.comm_id, msg_type, data, buffers))
+
+        return Comm(**arguments)
+
+    def appends(self, widget):
+        for comm_id, kind, data, buffers in list(self.sent):
+            if comm_id == widget.model_id and kind == "comm_msg" and data["method"] == "custom":
+                assert data["content"] == {"type": "append"}
+                (frame,) = buffers
+                yield bytes(frame)
+
+    def pages(self, widget):
+        """Return, of each run, the page that the messages alone make."""
+        pages = {}
+        for frame in self.appends(widget):
+            for run in read(frame)["runs"]:
+                pages.setdefault(run["id"], Page()).take(run)
+        return pages
+
+
+@pytest.fixture
+def tap(monkeypatch):
+    made = Tap()
+    monkeypatch.setattr(comm, "create_comm", made.comm)
+    return made
+
+
+@pytest.fixture
+def show(tap, bus):
+    """Make widgets that are closed in the end."""
+    made = []
+
+    def show(**keywords):
+        made.append(EpochWidget(**{"bus": bus, **keywords}))
+        return made[-1]
+
+    yield show
+    for widget in made:
+        widget.close()
+
+
+def snapshot(widget):
+    pages = {}
+    for run in read(widget._snapshot)["runs"]:
+        pages[run["id"]] = Page()
+        pages[run["id"]].take(run)
+    return pages
+
+
+def losses(page):
+    return [value for value, _, _ in page.drawn().get(("batch", "loss"), [])]
+
+
+def senders():
+    return [thread for thread in threading.enumerate() if thread.name == "epochwidget-sender"]
+
+
+# --- keywords ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_keyword_names_the_nearest(bus):
+    with pytest.raises(TypeError) as raised:
+        EpochWidget(bus=bus, granulrity="epoch", zoom=2)
+    assert str(raised.value).startswith(
+        "EpochWidget() does not know 'granulrity' (did you mean 'granularity'?), 'zoom'; it takes bus, "
+    )
+
+
+@pytest.mark.parametrize("keyword", ["_snapshot", "_esm", "_bus", "comm"])
+def test_what_is_ours_is_no_keyword(bus, keyword):
+    with pytest.raises(TypeError, match=rf"^EpochWidget\(\) does not know '{keyword}'"):
+        EpochWidget(bus=bus, **{keyword: None})
+
+
+def test_the_bus_has_to_be_one():
+    with pytest.raises(TypeError, match=r"^EpochWidget\(bus=\.\.\.\) needs an epochwidget\.Bus, got 'shared'\.$"):
+        EpochWidget(bus="shared")
+
+
+@pytest.mark.parametrize(
+    ("trait", "bad"),
+    [
+        ("granularity", "batches"),
+        ("x_axis", "time"),
+        ("theme", "solarized"),
+        ("log_scale", "yes"),
+        ("height", 10),
+        ("height", 100_000),
+        ("hidden", [3]),
+        ("title", 3),
+        ("run", None),
+    ],
+)
+def test_a_bad_value_is_refused_when_the_widget_is_made_and_later(bus, show, trait, bad):
+    with pytest.raises(TraitError, match=trait):
+        EpochWidget(bus=bus, **{trait: bad})
+    widget = show()
+    before = getattr(widget, trait)
+    with pytest.raises(TraitError, match=trait):
+        setattr(widget, trait, bad)
+    assert getattr(widget, trait) == before
+
+
+def test_keywords_are_traits(show):
+    widget = show(granularity="epoch", log_scale=True, height=200, title="mine", hidden=["batch:loss"], theme="dark")
+    state = widget.get_state()
+    assert (state["granularity"], state["log_scale"], state["height"], state["title"]) == ("epoch", True, 200, "mine")
+    assert (state["hidden"], state["theme"], state["x_axis"], state["run"]) == (["batch:loss"], "dark", "epoch", "")
+
+
+def test_the_text_of_a_widget_is_the_same_before_during_and_after_a_run(bus, show):
+    """So that a saved notebook does not change by itself."""
+    widget, texts = show(), []
+
+    def look():
+        texts.extend([repr(widget), widget._repr_mimebundle_()[0]["text/plain"]])
+
+    look()
+    with Run("a", bus=bus) as run:
+        run.log(loss=1.0)
+        look()
+    look()
+    assert set(texts) == {"EpochWidget()"}
+
+
+# --- what reaches the page ---------------------------------------------------------------------------------------
+
+
+def test_the_end_of_a_run_leaves_nothing_unsent(bus, tap, show):
+    widget = show()
+    with Run("a", bus=bus) as run:
+        for _ in run.epochs(2):
+            for loss in run.batches([1.0, 2.0]):
+                run.log(loss=loss)
+            run.log_epoch(val_loss=0.5)
+    for page in (tap.pages(widget)[run.id], snapshot(widget)[run.id]):
+        assert losses(page) == [1, 2, 1, 2]
+        assert page.drawn()["epoch", "val_loss"] == [(0.5, 2, 0), (0.5, 4, 1)]
+        assert page.facts["status"] == "completed"
+        assert page.spans == [[0, 0, 2], [1, 2, 2]]
+
+
+def test_ten_thousand_batches_are_few_messages_and_every_point_goes_once(bus, tap, show):
+    widget = show()
+    began = time.perf_counter()
+    run = Run("a", bus=bus)
+    run.begin_epoch(0)
+    for at in range(10_000):
+        run.log(loss=float(at))
+        if at % 100 == 0:
+            time.sleep(0.005)
+    run.end()
+    taken = time.perf_counter() - began
+    frames = list(tap.appends(widget))
+    assert losses(tap.pages(widget)[run.id]) == list(range(10_000))
+    # One every 50 ms, one for the run's end, and one for a sender that was about to.
+    assert 1 < len(frames) <= taken * 20 + 2
+    points = [column for frame in frames for told in read(frame)["runs"] for column in told["columns"]]
+    assert sum(column["count"] for column in points if column["series"] == 1) == 10_000
+
+
+def test_the_tail_is_sent_though_nothing_more_is_logged(bus, tap, show):
+    """A slow batch must not keep the batches before it off the page."""
+    widget = show()
+    run = Run("a", bus=bus)
+    run.log(loss=7.0)
+    sent = threading.Event()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not sent.wait(0.01):
+        if any(losses(page) == [7] for page in tap.pages(widget).values()):
+            sent.set()
+    assert sent.is_set()
+    assert run.status == "running"
+    run.end()
+
+
+def test_a_widget_made_late_has_everything_at_once(bus, show):
+    done = Run("a", bus=bus)
+    done.log(loss=1.0)
+    done.end("failed", "no")
+    goes_on = Run("b", bus=bus)
+    goes_on.log(loss=2.0)
+    pages = snapshot(show())
+    assert list(pages) == [done.id, goes_on.id]
+    assert [losses(page) for page in pages.values()] == [[1], [2]]
+    assert pages[done.id].facts["error"] == "no"
+    goes_on.end()
+
+
+def test_what_a_late_widgets_snapshot_cannot_hold_follows_by_message(bus, tap, show):
+    run = Run("a", bus=bus)
+    run.begin_epoch(0)
+    for at in range(60_000):
+        run.log(loss=float(at))
+    widget = show()
+    assert len(widget._snapshot) <= SNAPSHOT_LIMIT
+    assert len(losses(snapshot(widget)[run.id])) < 60_000
+    assert losses(tap.pages(widget)[run.id]) == list(range(60_000))
+    run.end()
+
+
+def test_the_points_of_a_complete_snapshot_are_not_sent_again(bus, tap, show):
+    run = Run("a", bus=bus)
+    run.log(loss=1.0)
+    widget = show()
+    assert list(tap.appends(widget)) == []
+    run.end()
+    columns = [column for frame in tap.appends(widget) for told in read(frame)["runs"] for column in told["columns"]]
+    assert columns == []
+
+
+def test_two_widgets_on_one_bus_show_the_same(bus, tap, show):
+    first, second = show(), show(granularity="epoch")
+    with Run("a", bus=bus) as run:
+        run.log(loss=1.0)
+    assert losses(tap.pages(first)[run.id]) == losses(tap.pages(second)[run.id]) == [1]
+
+
+def test_two_buses_know_nothing_of_each_other(tap, show):
+    one, other = Bus(strict=True), Bus(strict=True)
+    here, there = show(bus=one), show(bus=other)
+    with Run("a", bus=one) as run:
+        run.log(loss=1.0)
+    assert list(tap.pages(here)) == [run.id]
+    assert list(tap.pages(there)) == []
+    assert snapshot(there) == {}
+
+
+def test_without_a_bus_a_widget_follows_the_shared_one(tap):
+    widget = EpochWidget()
+    with Run("mine") as run:
+        run.log(loss=1.0)
+    assert run.history in list(epochwidget.runs)
+    assert losses(snapshot(widget)[run.id]) == [1]
+    widget.close()
+
+
+def test_runs_side_by_side_are_all_sent(bus, tap, show):
+    widget = show()
+    runs = [Run(f"run {number}", bus=bus) for number in range(3)]
+    for at in range(10):
+        for number, run in enumerate(runs):
+            run.log(loss=float(10 * number + at))
+    for run in runs:
+        run.end()
+    pages = tap.pages(widget)
+    assert [losses(pages[run.id]) for run in runs] == [[10.0 * number + at for at in range(10)] for number in range(3)]
+
+
+# --- its end -----------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_widget_follows_nothing_more_and_the_training_goes_on(bus, tap, show):
+    widget = show()
+    run = Run("a", bus=bus)
+    run.log(loss=1.0)
+    widget.close()
+    for thread in senders():
+        thread.join(10)
+    assert senders() == []
+    count = len(tap.sent)
+    run.log(loss=2.0)
+    run.end()
+    Run("b", bus=bus).end()
+    assert len(tap.sent) == count
+    assert run.history.batch["loss"].tolist() == [1, 2]
+
+
+def test_a_widget_may_be_closed_twice(show):
+    widget = show()
+    widget.close()
+    widget.close()
+
+
+def test_nobody_sends_when_nothing_trains(bus, tap, show):
+    show()
+    with Run("a", bus=bus) as run:
+        run.log(loss=1.0)
+    for thread in senders():
+        thread.join(10)
+    assert senders() == []
+
+
+def test_a_second_run_is_sent_after_the_sender_of_the_first_has_gone(bus, tap, show):
+    widget = show()
+    for _ in range(2):
+        with Run("a", bus=bus) as run:
+            run.log(loss=1.0)
+        for thread in senders():
+            thread.join(10)
+    assert [losses(page) for page in tap.pages(widget).values()] == [[1], [1]]
+
+
+def test_a_front_end_that_has_gone_costs_no_batch(tap, caplog):
+    bus = Bus()
+    widget = EpochWidget(bus=bus)
+    with Run("a", bus=bus) as run:
+        run.log(loss=1.0)
+        tap.fails = True
+        run.log(loss=2.0)
+    assert (run.history.status, run.history.batch["loss"].tolist()) == ("completed", [1, 2])
+    assert all(record.message.startswith("[epochwidget] ") for record in caplog.records)
+    assert caplog.records
+    tap.fails = False
+    widget.close()
