@@ -261,25 +261,33 @@ class History:
             del self._queue[: len(events)]
             if not events:
                 return
-            self.clock.steps.extend([event.step for event in events])
+            steps = np.array([event.step for event in events], dtype=np.float64)
+            self.clock.steps.extend(steps)
             self.clock.values.extend([event.time for event in events])
-            gathered: dict[str, tuple[list[float], list[Any]]] = {}
-            for event in events:
-                step = event.step
-                for name, value in event.values.items():
-                    try:
-                        steps, values = gathered[name]
-                    except KeyError:
-                        steps, values = gathered[name] = [], []
-                    steps.append(step)
-                    values.append(value)
+            logged = [event.values for event in events]
+            names = logged[0].keys()
+            try:
+                # As a rule every batch has the same names: as many as the first and none of those missing.
+                if any(len(values) != len(names) for values in logged):
+                    raise KeyError
+                columns = {name: [values[name] for values in logged] for name in names}
+            except KeyError:
+                columns = None
+            if columns is not None:
+                for name, values in columns.items():
+                    self._extend(name, steps, values)
+            else:
+                sparse: dict[str, tuple[list[float], list[Any]]] = {}
+                for event in events:
+                    for name, value in event.values.items():
+                        at, values = sparse.setdefault(name, ([], []))
+                        at.append(event.step)
+                        values.append(value)
+                for name, (at, values) in sparse.items():
+                    self._extend(name, at, values)
             sized = [event for event in events if event.size is not None]
             self._size_steps.extend([event.step for event in sized])
             self._sizes.extend([event.size for event in sized if event.size is not None])
-            for name, (steps, values) in gathered.items():
-                points = self._points("batch", name)
-                points.steps.extend(steps)
-                points.values.extend(to_floats(values))
             self._step = events[-1].step
             self._time = max(self._time, events[-1].time)
 
@@ -320,6 +328,11 @@ class History:
                 if np.isinf(mean) and np.isfinite(values).all():
                     mean = float((values * (weights / weights.sum())).sum())
             return mean
+
+    def _extend(self, name: str, steps: Sequence[float] | Floats, values: Sequence[Any]) -> None:
+        points = self._points("batch", name)
+        points.steps.extend(steps)
+        points.values.extend(to_floats(values))
 
     def _points(self, granularity: Granularity, name: str) -> Points:
         key = granularity, name

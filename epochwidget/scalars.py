@@ -68,10 +68,7 @@ def scalar(name: str, value: Any) -> Any:
 
 def to_floats(values: Sequence[Any]) -> Floats:
     """Turn values that `scalar` let through into float64 numbers, tensors of one device in a single read."""
-    try:
-        tensors = [value for value in values if type(value) is not float]
-    except TypeError:  # pragma: no cover - no sequence
-        tensors = []
+    tensors = [value for value in values if type(value) is not float]
     if not tensors:
         return np.array(values, dtype=np.float64)
     numbers = iter(_read(tensors))

@@ -19,11 +19,10 @@ from .errors import unknown_keywords
 from .events import RunEnded, RunStarted
 from .history import History
 
-# At most 20 messages a second, and a snapshot about every second, or so much more rarely that making them takes no
-# more than a hundredth of the time.
-_SEND_EVERY = 0.05
-_SNAPSHOT_EVERY = 1.0
-_SNAPSHOT_SHARE = 0.01
+# At most 20 messages a second and a snapshot each second, and more rarely where these take a processor longer than
+# this share of the time: about 1 ms a message on a slow machine, and more for snapshots of long runs.
+_SEND_EVERY, _SEND_SHARE = 0.05, 0.005
+_SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.003
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -139,11 +138,14 @@ class EpochWidget(anywidget.AnyWidget):
                 self._sender.start()
 
     def _keep_sending(self) -> None:
-        """Send what is new every 50 ms while a run lasts. The training loop itself never sends."""
-        while not self._closed.wait(_SEND_EVERY):
+        """Send what is new about every 50 ms while a run lasts. The training loop itself never sends."""
+        pause = _SEND_EVERY
+        while not self._closed.wait(pause):
             try:
                 with self._lock:
+                    began = time.thread_time()
                     self._send_new()
+                    pause = max(_SEND_EVERY, (time.thread_time() - began) / _SEND_SHARE)
                     if time.perf_counter() >= self._next_snapshot:
                         self._take_snapshot()
                     if not any(history.status == "running" for history in self._bus.runs):
@@ -166,8 +168,8 @@ class EpochWidget(anywidget.AnyWidget):
                 return
 
     def _take_snapshot(self) -> dict[str, wire.Sent]:
-        began = time.perf_counter()
+        began = time.thread_time()
         self._snapshot, complete = wire.snapshot(self._bus.runs)
-        now = time.perf_counter()
-        self._next_snapshot = now + max(_SNAPSHOT_EVERY, (now - began) / _SNAPSHOT_SHARE)
+        pause = max(_SNAPSHOT_EVERY, (time.thread_time() - began) / _SNAPSHOT_SHARE)
+        self._next_snapshot = time.perf_counter() + pause
         return complete

@@ -270,16 +270,20 @@ def extremes(values: Floats, keep: int) -> npt.NDArray[np.int64]:
     if n <= keep:
         return np.arange(n)
     finite = np.isfinite(values)
-    stretches = max(keep // (2 if finite.all() else 3), 1)
-    edges = np.linspace(0, n, stretches + 1).astype(np.int64)
-    edges = edges[:-1][edges[1:] > edges[:-1]]
-    of_stretch = np.searchsorted(edges, np.arange(n), side="right") - 1
-    # Sorted by stretch and then by value, what is no finite number stands last in its stretch, in its old order.
-    order = np.lexsort((np.where(finite, values, np.nan), of_stretch))
-    odd = np.add.reduceat((~finite).astype(np.int64), edges)
-    highest = np.append(edges[1:], n) - 1 - odd
-    chosen = (order[edges], order[np.maximum(highest, edges)], order[(highest + 1)[odd > 0]])
-    return np.unique(np.concatenate(([0], *chosen, [n - 1])))
+    length = -(-n // max(keep // (2 if finite.all() else 3), 1))
+    stretches = -(-n // length)
+    starts = np.arange(stretches) * length
+
+    def of_each(numbers: Floats, fill: float) -> Floats:
+        padded = np.full(stretches * length, fill)
+        padded[:n] = np.where(finite, numbers, fill)
+        return padded.reshape(stretches, length)
+
+    lowest = starts + of_each(values, np.inf).argmin(1)
+    highest = starts + of_each(values, -np.inf).argmax(1)
+    odd = np.flatnonzero(~finite)
+    first_odd = odd[np.unique(odd // length, return_index=True)[1]]
+    return np.unique(np.concatenate(([0], lowest, highest, first_odd, [n - 1])))
 
 
 def _describe(history: History) -> dict[str, Any]:
