@@ -67,7 +67,8 @@ def loop_pairs():
     return pairs, steps
 
 found = {"Keras, small dense model, constant rate": keras_pairs(1e-3),
-         "Keras, small dense model, cosine schedule": keras_pairs(keras.optimizers.schedules.CosineDecay(1e-3, 100_000)),
+         "Keras, small dense model, cosine schedule":
+             keras_pairs(keras.optimizers.schedules.CosineDecay(1e-3, 100_000)),
          "PyTorch loop, 2 ms steps": loop_pairs()}
 print(json.dumps(found))
 """

@@ -90,14 +90,16 @@ NAMES = {
 def main() -> None:
     found = kernel.run(CODE)
     medians = {name: sorted(times)[len(times) // 2] for name, times in found["times"].items()}
-    print(f"{'median of ' + str(found['rounds']) + ' rounds':45} {'µs':>8} {'min-max':>17} {'x bare':>8} {'TensorBoard is x':>17}")
+    heading = f"median of {found['rounds']} rounds"
+    print(f"{heading:45} {'µs':>8} {'min-max':>17} {'x bare':>8} {'TensorBoard is x':>17}")
     for name, times in found["times"].items():
         spread = f"{min(times) * 1e6:.2f}-{max(times) * 1e6:.2f}"
         print(
             f"{NAMES[name]:45} {medians[name] * 1e6:8.2f} {spread:>17} {medians[name] / medians['bare']:8.1f} "
             f"{medians['tensorboard'] / medians[name]:17.0f}"
         )
-    print(f"budget: at most 20 x bare with a displayed widget, TensorBoard at least 200 x; {found['sent']} messages sent")
+    print("budget: at most 20 x bare with a displayed widget, TensorBoard at least 200 x")
+    print(f"{found['sent']} messages were sent")
 
 
 if __name__ == "__main__":

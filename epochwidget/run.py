@@ -355,9 +355,7 @@ class Run:
     def _end_batch(self, values: Mapping[str, Any], size: float | None, at: float) -> None:
         self._step = step = next(self._steps)
         first = self._epoch_first
-        self.bus.emit(
-            BatchEnded(self.id, self._epoch or 0, step - first - 1, step, at - self._origin, values, size)
-        )
+        self.bus.emit(BatchEnded(self.id, self._epoch or 0, step - first - 1, step, at - self._origin, values, size))
 
     def end_epoch(self, values: Mapping[str, float]) -> None:
         """End the epoch with these values."""

@@ -18,9 +18,9 @@ back when the run ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 import keras
@@ -52,10 +52,13 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     Those of an epoch are Keras's own: ``loss``, ``val_loss``, ...
 
-    Where Keras leaves no way to a batch's own value, only what is known is there: on the JAX backend, under a
-    distribution strategy and where PyTorch compiles the step the running means; of a metric that is no Keras metric its running value; of a model with a
-    ``train_step`` of its own what that step returns, as of kind ``"reported"``. The learning rate is then read about
-    every 50 ms.
+    Where Keras leaves no way to a batch's own value, only what is known is there, under its own kind:
+
+    - the running means alone on the JAX backend, under a distribution strategy, and where PyTorch compiles the step;
+    - the running value alone of a metric that is not Keras's own;
+    - what the step returns, as of kind ``"reported"``, of a model with a ``train_step`` of its own.
+
+    The learning rate is then read about every 50 ms.
 
     Parameters
     ----------
@@ -186,7 +189,7 @@ class _WatchedStep:
     """A model's training step that keeps each batch's own values and learning rate."""
 
     # Of each model the step that was compiled for it, so that a second `fit` need not compile it again.
-    _known: WeakKeyDictionary[Any, _WatchedStep] = WeakKeyDictionary()
+    _known: ClassVar[WeakKeyDictionary[Any, _WatchedStep]] = WeakKeyDictionary()
 
     @classmethod
     def on(cls, model: Any) -> _WatchedStep | None:
@@ -205,7 +208,8 @@ class _WatchedStep:
         return known
 
     def __init__(self, model: Any, backend: str) -> None:
-        self._model = ref(model)
+        # Called when the model is trained, so it is there then.
+        self._model: Callable[[], Any] = ref(model)
         self._tracker = model._loss_tracker
         self._unwatched: Any = None
         self._watched: Any = None
@@ -307,7 +311,7 @@ class _TensorFlowTape:
     """The last rows of numbers in a variable on the device, written by the graph and read by Python."""
 
     def __init__(self, rows: int, width: int) -> None:
-        import tensorflow as tf
+        import tensorflow as tf  # noqa: PLC0415 - Keras has imported the backend that it uses, and no other
 
         self._tf = tf
         self._rows = rows
@@ -339,7 +343,7 @@ class _TorchTape:
     """Rows of numbers that wait on the device, to be read together."""
 
     def __init__(self) -> None:
-        import torch
+        import torch  # noqa: PLC0415
 
         self._torch = torch
         self._waiting: list[Any] = []

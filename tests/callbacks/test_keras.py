@@ -278,7 +278,7 @@ def test_evaluate_is_no_run() -> None:
     model, watch = classifier(), callback()
     model.evaluate(X, Y, verbose=0, callbacks=[watch])
     assert len(watch._bus.runs) == 0
-    with pytest.raises(AttributeError, match="model.fit"):
+    with pytest.raises(AttributeError, match=r"model\.fit"):
         _ = watch.history
 
 

@@ -30,7 +30,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_notebook(server: Server, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
+def open_notebook(
+    server: Server, browser: Browser, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
     """Open a notebook made of the given cells in a page of its own; the kernel goes with it."""
     contexts = []
 

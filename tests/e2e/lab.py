@@ -198,6 +198,12 @@ class Widget:
     def count(self, granularity: str = "batch", name: str = "loss") -> int:
         return len(self.points(granularity, name)["values"])
 
+    def wait_for_points(self, count: int, granularity: str = "batch", name: str = "loss") -> None:
+        deadline = time.monotonic() + 60
+        while (found := self.count(granularity, name)) < count:
+            assert time.monotonic() < deadline, f"only {found} points of {granularity} {name} after a minute"
+            self.page.wait_for_timeout(50)
+
     def pixels(self, panel: str) -> str:
         """Return a panel's plot as a data URL: it changes when what is drawn does."""
         drawn: str = self.panel(panel).evaluate("figure => figure.querySelector('canvas').toDataURL()")
