@@ -7,7 +7,9 @@ import type { Run } from "./store";
 import type { SeriesSpec } from "./wire";
 
 /** The colours lines can have, by role; `theme.ts` says what they look like. */
-export type Colour = "train" | "mean" | "validation" | "rate" | "muted" | "purple" | "yellow" | "sky";
+export const COLOURS = ["train", "mean", "validation", "rate", "muted", "purple", "yellow", "sky"] as const;
+
+export type Colour = (typeof COLOURS)[number];
 
 /** How a line is drawn. Lines are told apart by dash and marker as well as by colour. */
 export interface Stroke {
@@ -151,27 +153,17 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
   const own: Colour = spec.split === "validation" ? "validation" : spec.panel === RATE ? "rate" : "train";
   const colour = rank === 0 ? own : OTHERS[(rank - 1) % OTHERS.length]!;
   const ranked = DASHES[rank % DASHES.length]!;
+  const plain: Stroke = { colour, width: 2, opacity: 1, dash: ranked, marker: "none" };
   if (spec.kind === "running" && spec.granularity === "batch")
-    return { colour: "muted", width: 1.5, opacity: 1, dash: [], marker: "none" };
-  if (spec.split === "validation") {
-    return { colour, width: 2, opacity: 1, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
-  }
-  if (spec.granularity === "epoch") {
-    return {
-      colour: rank === 0 && own === "train" ? "mean" : colour,
-      width: 2,
-      opacity: 1,
-      dash: [2, 4],
-      marker: "ring",
-    };
-  }
-  if (spec.kind === "batch" && spec.panel !== RATE) {
-    // Paler where the epochs' means lie over them, but never below 3:1 against the card.
-    return { colour, width: 1, opacity: view === "both" ? 0.7 : 0.9, dash: [], marker: "none" };
-  }
+    return { ...plain, colour: "muted", width: 1.5, dash: [] };
+  if (spec.split === "validation") return { ...plain, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
+  if (spec.granularity === "epoch")
+    return { ...plain, colour: colour === "train" ? "mean" : colour, dash: [2, 4], marker: "ring" };
+  // Pale where the epochs' means lie over them.
+  if (spec.kind === "batch" && spec.panel !== RATE)
+    return { ...plain, width: 1, opacity: view === "both" ? 0.45 : 0.9, dash: [] };
   // Several kinds of one metric may stand on one panel: each has a look of its own.
-  if (spec.kind === "window") return { colour: "purple", width: 2, opacity: 1, dash: [8, 3], marker: "none" };
-  if (spec.kind === "reported")
-    return { colour: "yellow", width: 2, opacity: 1, dash: [8, 3, 2, 3], marker: "none" };
-  return { colour, width: 2, opacity: 1, dash: ranked, marker: "none" };
+  if (spec.kind === "window") return { ...plain, colour: "purple", dash: [8, 3] };
+  if (spec.kind === "reported") return { ...plain, colour: "yellow", dash: [8, 3, 2, 3] };
+  return plain;
 }

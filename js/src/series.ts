@@ -15,52 +15,49 @@ const HOLE = 0; // Nothing: a frame that was lost, or has yet to come.
 const HERE = 1;
 const LEFT_OUT = 2; // The kernel has it, but the snapshot skipped it: a line may pass over it.
 
-/** The summary of a series, or of one of its blocks. */
+// The summary of a block: so many numbers side by side.
+const FIELDS = 8;
+const LOW = 0;
+const HIGH = 1;
+const LOW_POSITIVE = 2;
+const NAN = 3;
+const INFINITE = 4;
+const NON_POSITIVE = 5;
+const POINTS = 6;
+const HOLES = 7;
+
+/** The summary of a series. */
 export interface Extent {
   /** The lowest finite value; +Infinity if there is none. */
-  low: number;
+  readonly low: number;
   /** The highest finite value; -Infinity if there is none. */
-  high: number;
+  readonly high: number;
   /** The lowest value above zero; +Infinity if there is none. */
-  lowPositive: number;
-  nan: number;
-  infinite: number;
+  readonly lowPositive: number;
+  readonly nan: number;
+  readonly infinite: number;
   /** Finite values that a log axis cannot show. */
-  nonPositive: number;
+  readonly nonPositive: number;
 }
 
 /** The points of one series. */
 export class Series {
-  readonly spec: SeriesSpec;
   /** How many points the kernel has. */
   length = 0;
   /** How many points are here. */
   count = 0;
   /** One past the last index that is here. */
   end = 0;
-  /** Grows with every write. */
-  version = 0;
 
   #values = new Float64Array(0);
   #steps = new Float64Array(0);
-  #epochs: Float64Array;
+  #epochs = new Float64Array(0);
   #state = new Uint8Array(0);
 
-  #low = new Float64Array(0);
-  #high = new Float64Array(0);
-  #lowPositive = new Float64Array(0);
-  #here = new Uint8Array(0);
-  #holes = new Uint8Array(0);
-  #nan = new Uint8Array(0);
-  #infinite = new Uint8Array(0);
-  #nonPositive = new Uint8Array(0);
-
+  #summary = new Float64Array(0);
   #extent: Extent | null = null;
 
-  constructor(spec: SeriesSpec) {
-    this.spec = spec;
-    this.#epochs = new Float64Array(0);
-  }
+  constructor(readonly spec: SeriesSpec) {}
 
   /** Whether every point that the kernel has is here. */
   get complete(): boolean {
@@ -96,7 +93,6 @@ export class Series {
     const clean = this.#carry(end);
     for (let block = Math.floor(dirty / BLOCK); block * BLOCK < clean; block++) this.#summarise(block);
     this.#extent = null;
-    this.version++;
   }
 
   /** Whether the point at this index is here. */
@@ -133,65 +129,61 @@ export class Series {
     return Math.ceil(this.end / BLOCK);
   }
 
-  /** What a block holds: nothing to pass over, nothing that breaks the line, or points. */
-  blockState(block: number): "points" | "hole" | "left out" {
-    if (this.#here[block]! > 0) return "points";
-    return this.#holes[block]! > 0 ? "hole" : "left out";
+  /** Whether any point of a block is here. */
+  blockHas(block: number): boolean {
+    return this.#summary[block * FIELDS + POINTS]! > 0;
   }
 
-  blockLow(block: number): number {
-    return this.#low[block]!;
+  /** Whether a line must break at a block: nothing of it is here, and not all of it was left out. */
+  blockIsHole(block: number): boolean {
+    return !this.blockHas(block) && this.#summary[block * FIELDS + HOLES]! > 0;
   }
 
+  /** The lowest finite value of a block, or the lowest above zero; +Infinity if there is none. */
+  blockLow(block: number, positive: boolean): number {
+    return this.#summary[block * FIELDS + (positive ? LOW_POSITIVE : LOW)]!;
+  }
+
+  /** The highest finite value of a block; -Infinity if there is none. */
   blockHigh(block: number): number {
-    return this.#high[block]!;
-  }
-
-  blockLowPositive(block: number): number {
-    return this.#lowPositive[block]!;
+    return this.#summary[block * FIELDS + HIGH]!;
   }
 
   /** The summary of all points. */
-  get extent(): Readonly<Extent> {
+  get extent(): Extent {
     if (this.#extent !== null) return this.#extent;
-    const all: Extent = {
-      low: Number.POSITIVE_INFINITY,
-      high: Number.NEGATIVE_INFINITY,
-      lowPositive: Number.POSITIVE_INFINITY,
-      nan: 0,
-      infinite: 0,
-      nonPositive: 0,
-    };
-    for (let b = 0; b < this.blocks; b++) {
-      if (this.#low[b]! < all.low) all.low = this.#low[b]!;
-      if (this.#high[b]! > all.high) all.high = this.#high[b]!;
-      if (this.#lowPositive[b]! < all.lowPositive) all.lowPositive = this.#lowPositive[b]!;
-      all.nan += this.#nan[b]!;
-      all.infinite += this.#infinite[b]!;
-      all.nonPositive += this.#nonPositive[b]!;
+    const all = emptySummary();
+    const summary = this.#summary;
+    for (let at = 0; at < this.blocks * FIELDS; at += FIELDS) {
+      all[LOW] = Math.min(all[LOW]!, summary[at + LOW]!);
+      all[HIGH] = Math.max(all[HIGH]!, summary[at + HIGH]!);
+      all[LOW_POSITIVE] = Math.min(all[LOW_POSITIVE]!, summary[at + LOW_POSITIVE]!);
+      for (let field = NAN; field < FIELDS; field++) all[field]! += summary[at + field]!;
     }
-    this.#extent = all;
-    return all;
+    this.#extent = {
+      low: all[LOW]!,
+      high: all[HIGH]!,
+      lowPositive: all[LOW_POSITIVE]!,
+      nan: all[NAN]!,
+      infinite: all[INFINITE]!,
+      nonPositive: all[NON_POSITIVE]!,
+    };
+    return this.#extent;
   }
 
-  /** Visits the points that are NaN or infinite. */
-  eachNonFinite(visit: (i: number) => void): void {
+  /** The indices of the points that are NaN or infinite. */
+  *nonFinite(): Generator<number> {
     for (let b = 0; b < this.blocks; b++) {
-      if (this.#nan[b]! + this.#infinite[b]! === 0) continue;
+      const at = b * FIELDS;
+      if (this.#summary[at + NAN]! + this.#summary[at + INFINITE]! === 0) continue;
       const end = Math.min(this.end, (b + 1) * BLOCK);
-      for (let i = b * BLOCK; i < end; i++) if (this.has(i) && !Number.isFinite(this.#values[i]!)) visit(i);
+      for (let i = b * BLOCK; i < end; i++) if (this.has(i) && !Number.isFinite(this.#values[i]!)) yield i;
     }
   }
 
   /** The index of the first point that is NaN, or infinite; -1 if there is none. */
   firstNonFinite(which: "nan" | "infinite"): number {
-    const counts = which === "nan" ? this.#nan : this.#infinite;
-    for (let b = 0; b < this.blocks; b++) {
-      if (counts[b] === 0) continue;
-      for (let i = b * BLOCK; i < this.end; i++) {
-        if (this.has(i) && isNonFinite(this.#values[i]!, which)) return i;
-      }
-    }
+    for (const i of this.nonFinite()) if (Number.isNaN(this.#values[i]!) === (which === "nan")) return i;
     return -1;
   }
 
@@ -199,9 +191,16 @@ export class Series {
   lowest(): number {
     const { low } = this.extent;
     if (low === Number.POSITIVE_INFINITY) return -1;
-    let b = 0;
-    while (this.#low[b] !== low) b++;
-    for (let i = b * BLOCK; ; i++) if (this.has(i) && this.#values[i] === low) return i;
+    let block = 0;
+    while (this.blockLow(block, false) !== low) block++;
+    return this.find(low, block * BLOCK);
+  }
+
+  /** The index of the first point from `i` on with a value that is known to be there. */
+  find(value: number, i: number): number {
+    let at = i;
+    while (!(this.#values[at] === value && this.has(at))) at++;
+    return at;
   }
 
   /** The index of the point nearest to `x`, given the place of every index; -1 if there is no point. */
@@ -234,58 +233,36 @@ export class Series {
   }
 
   #summarise(block: number): void {
-    let low = Number.POSITIVE_INFINITY;
-    let high = Number.NEGATIVE_INFINITY;
-    let lowPositive = Number.POSITIVE_INFINITY;
-    let here = 0;
-    let holes = 0;
-    let nan = 0;
-    let infinite = 0;
-    let nonPositive = 0;
+    const all = emptySummary();
     const end = Math.min(this.end, (block + 1) * BLOCK);
     for (let i = block * BLOCK; i < end; i++) {
       const state = this.#state[i];
       if (state !== HERE) {
-        if (state === HOLE) holes++;
+        if (state === HOLE) all[HOLES]!++;
         continue;
       }
-      here++;
+      all[POINTS]!++;
       const value = this.#values[i]!;
-      if (Number.isNaN(value)) nan++;
-      else if (!Number.isFinite(value)) infinite++;
+      if (Number.isNaN(value)) all[NAN]!++;
+      else if (!Number.isFinite(value)) all[INFINITE]!++;
       else {
-        if (value < low) low = value;
-        if (value > high) high = value;
-        if (value <= 0) nonPositive++;
-        else if (value < lowPositive) lowPositive = value;
+        if (value < all[LOW]!) all[LOW] = value;
+        if (value > all[HIGH]!) all[HIGH] = value;
+        if (value <= 0) all[NON_POSITIVE]!++;
+        else if (value < all[LOW_POSITIVE]!) all[LOW_POSITIVE] = value;
       }
     }
-    this.#low[block] = low;
-    this.#high[block] = high;
-    this.#lowPositive[block] = lowPositive;
-    this.#here[block] = here;
-    this.#holes[block] = holes;
-    this.#nan[block] = nan;
-    this.#infinite[block] = infinite;
-    this.#nonPositive[block] = nonPositive;
+    this.#summary.set(all, block * FIELDS);
   }
 
   #reserve(end: number, withEpochs: boolean): void {
     let capacity = Math.max(BLOCK, this.#values.length);
     while (capacity < end) capacity *= 2;
     if (capacity !== this.#values.length) {
-      const blocks = capacity / BLOCK;
       this.#values = grown(this.#values, new Float64Array(capacity));
       this.#steps = grown(this.#steps, new Float64Array(capacity));
       this.#state = grown(this.#state, new Uint8Array(capacity));
-      this.#low = grown(this.#low, new Float64Array(blocks));
-      this.#high = grown(this.#high, new Float64Array(blocks));
-      this.#lowPositive = grown(this.#lowPositive, new Float64Array(blocks));
-      this.#here = grown(this.#here, new Uint8Array(blocks));
-      this.#holes = grown(this.#holes, new Uint8Array(blocks));
-      this.#nan = grown(this.#nan, new Uint8Array(blocks));
-      this.#infinite = grown(this.#infinite, new Uint8Array(blocks));
-      this.#nonPositive = grown(this.#nonPositive, new Uint8Array(blocks));
+      this.#summary = grown(this.#summary, new Float64Array((capacity / BLOCK) * FIELDS));
     }
     // Batch series carry no epochs: eight bytes a point saved.
     if ((withEpochs || this.#epochs.length > 0) && this.#epochs.length !== capacity) {
@@ -299,6 +276,6 @@ function grown<T extends Float64Array | Uint8Array>(old: T, next: T): T {
   return next;
 }
 
-function isNonFinite(value: number, which: "nan" | "infinite"): boolean {
-  return which === "nan" ? Number.isNaN(value) : !Number.isNaN(value) && !Number.isFinite(value);
+function emptySummary(): number[] {
+  return [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 0, 0, 0, 0, 0];
 }

@@ -139,7 +139,7 @@ describe("points", () => {
         },
       ),
     );
-  });
+  }, 30_000);
 });
 
 describe("runs", () => {

@@ -4,7 +4,7 @@
  * Colours live in `styles.css` as custom properties, so that text, swatches and plots cannot disagree; the
  * canvas reads them from the computed style.
  */
-import type { Colour } from "./panels";
+import { COLOURS, type Colour } from "./panels";
 import type { ThemeChoice } from "./settings";
 
 export type Theme = "light" | "dark";
@@ -57,16 +57,7 @@ export function readPalette(root: HTMLElement): Palette {
   const style = getComputedStyle(root);
   const read = (name: string) => style.getPropertyValue(`--ew-${name}`).trim() || "#808080";
   return {
-    lines: {
-      train: read("line-train"),
-      mean: read("line-mean"),
-      validation: read("line-validation"),
-      rate: read("line-rate"),
-      muted: read("line-muted"),
-      purple: read("line-purple"),
-      yellow: read("line-yellow"),
-      sky: read("line-sky"),
-    },
+    lines: Object.fromEntries(COLOURS.map((colour) => [colour, read(`line-${colour}`)])) as Palette["lines"],
     text: read("text"),
     faint: read("faint"),
     grid: read("grid"),

@@ -25,8 +25,9 @@ export class Timeline {
   #at = 0;
 
   constructor(run: Pick<Run, "spans" | "lastStep">, axis: XAxis) {
-    this.axis = axis;
     const spans = run.spans.filter((span): span is Span => span !== undefined);
+    // A run that tells of epochs alone has no steps to stand at.
+    this.axis = run.lastStep === 0 && spans.length > 0 ? "epoch" : axis;
     if (spans.length === 0) spans.push([0, 0, null]);
     spans.forEach(([epoch, first, batches], k) => {
       const next = spans[k + 1];
@@ -39,10 +40,10 @@ export class Timeline {
       this.#lengths.push(Math.max(batches ?? guess, seen, 0));
     });
     const last = this.#epochs.length - 1;
-    this.start = axis === "step" ? 0 : this.#epochs[0]!;
+    this.start = this.axis === "step" ? 0 : this.#epochs[0]!;
     // Epochs of which only results are logged have no batches; they still take their room.
     const whole = this.#lengths[last] === 0 && run.spans.length > 0 ? this.#epochs[last]! + 1 : this.start;
-    this.end = axis === "step" ? run.lastStep : Math.max(this.position(run.lastStep), whole);
+    this.end = this.axis === "step" ? run.lastStep : Math.max(this.position(run.lastStep), whole);
   }
 
   /** The place of a step. */

@@ -35,9 +35,13 @@ export type Root = HTMLElement & {
   epochwidget: { readonly store: Store };
 };
 
+let views = 0;
+
 /** One view. */
 export class View {
   readonly root: Root;
+  /** One crosshair goes through all panels of a view. */
+  readonly #sync = `epochwidget ${++views}`;
   readonly #store: Store;
   readonly #change: Change;
   readonly #header = new Header();
@@ -204,16 +208,10 @@ export class View {
     const key = `${lead ? "lead" : "side"}:${title}`;
     let figure = this.#figures.get(key);
     if (figure === undefined) {
-      figure = new PanelFigure(lead, this.#change, (place) => this.#point(place));
+      figure = new PanelFigure(lead, this.#change, this.#sync, (place) => this.#readOut(place));
       this.#figures.set(key, figure);
     }
     return figure;
-  }
-
-  /** One crosshair through all panels. */
-  #point(place: number | null): void {
-    for (const figure of this.#figures.values()) figure.point(place);
-    this.#readOut(place);
   }
 
   #readOut(place: number | null): void {

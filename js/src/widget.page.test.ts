@@ -281,12 +281,12 @@ describe("crosshair", () => {
     const crosshair = page.getByRole("slider", { name: "Crosshair" });
     crosshair.element().focus();
     await userEvent.keyboard("{Home}");
-    expect(root.querySelectorAll(".ew-crosshair:not([hidden])")).toHaveLength(2);
+    expect(root.querySelectorAll(".u-cursor-x:not(.u-off)")).toHaveLength(2);
     expect(entries("loss")[0]).toBe("+ train batch 2.000");
     await userEvent.keyboard("{End}");
     await expect.element(page.getByText("epoch 4.00 · step 40 · 0:19")).toBeVisible();
     await userEvent.keyboard("{Escape}");
-    expect(root.querySelectorAll(".ew-crosshair:not([hidden])")).toHaveLength(0);
+    expect(root.querySelectorAll(".u-cursor-x:not(.u-off)")).toHaveLength(0);
     expect(entries("loss")[0]).toBe("+ train batch 0.05000");
   });
 });

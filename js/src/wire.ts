@@ -127,55 +127,61 @@ export function decode(bytes: ArrayBuffer | ArrayBufferView): Frame {
   }
   const body = new Float64Array(buffer, start);
   return {
-    runs: list(record(header, "header").runs, "runs").map((run, i) => runFrame(run, `runs[${i}]`, body)),
+    runs: fields(header, "header")(
+      "runs",
+      listOf((run, at) => runFrame(run, at, body)),
+    ),
   };
 }
 
 function runFrame(value: unknown, at: string, body: Float64Array): RunFrame {
-  const run = record(value, at);
+  const field = fields(value, at);
   return {
-    id: text(run.id, `${at}.id`),
-    name: text(run.name, `${at}.name`),
-    status: oneOf(run.status, STATUSES, `${at}.status`),
-    error: optional(run.error, text, `${at}.error`),
-    started: number(run.started, `${at}.started`),
-    elapsed: number(run.elapsed, `${at}.elapsed`),
-    remaining: optional(run.remaining, number, `${at}.remaining`),
-    epoch: optional(run.epoch, number, `${at}.epoch`),
-    epochs: optional(run.epochs, number, `${at}.epochs`),
-    batch: number(run.batch, `${at}.batch`),
-    batches: optional(run.batches, number, `${at}.batches`),
-    spans: stretch(run.spans, span, `${at}.spans`),
-    marks: stretch(run.marks, mark, `${at}.marks`),
-    series: list(run.series, `${at}.series`).map((item, i) => seriesSpec(item, `${at}.series[${i}]`)),
-    columns: list(run.columns, `${at}.columns`).map((item, i) => column(item, `${at}.columns[${i}]`, body)),
+    id: field("id", text),
+    name: field("name", text),
+    status: field("status", oneOf(STATUSES)),
+    error: field("error", optional(text)),
+    started: field("started", number),
+    elapsed: field("elapsed", number),
+    remaining: field("remaining", optional(number)),
+    epoch: field("epoch", optional(number)),
+    epochs: field("epochs", optional(number)),
+    batch: field("batch", number),
+    batches: field("batches", optional(number)),
+    spans: field("spans", stretch(span)),
+    marks: field("marks", stretch(mark)),
+    series: field("series", listOf(seriesSpec)),
+    columns: field(
+      "columns",
+      listOf((item, where) => column(item, where, body)),
+    ),
   };
 }
 
 function seriesSpec(value: unknown, at: string): SeriesSpec {
-  const spec = record(value, at);
+  const field = fields(value, at);
   return {
-    id: index(spec.id, `${at}.id`),
-    name: text(spec.name, `${at}.name`),
-    panel: text(spec.panel, `${at}.panel`),
-    label: text(spec.label, `${at}.label`),
-    split: oneOf(spec.split, SPLITS, `${at}.split`),
-    granularity: oneOf(spec.granularity, GRANULARITIES, `${at}.granularity`),
-    kind: text(spec.kind, `${at}.kind`),
+    id: field("id", index),
+    name: field("name", text),
+    panel: field("panel", text),
+    label: field("label", text),
+    split: field("split", oneOf(SPLITS)),
+    granularity: field("granularity", oneOf(GRANULARITIES)),
+    kind: field("kind", text),
   };
 }
 
 function column(value: unknown, at: string, body: Float64Array): Column {
-  const entry = record(value, at);
-  const start = index(entry.start, `${at}.start`);
-  const count = index(entry.count, `${at}.count`);
-  const array = (where: unknown, name: string): Float64Array => {
+  const field = fields(value, at);
+  const start = field("start", index);
+  const count = field("count", index);
+  const array: Reader<Float64Array> = (where, name) => {
     const from = index(where, name);
     if (from + count > body.length) fail(`${name} lies outside the body`);
     return body.subarray(from, from + count);
   };
-  const steps = entry.steps == null ? null : array(entry.steps, `${at}.steps`);
-  const indices = entry.indices == null ? null : array(entry.indices, `${at}.indices`);
+  const steps = field("steps", optional(array));
+  const indices = field("indices", optional(array));
   let end = start + count;
   if (indices !== null) {
     let before = -1;
@@ -186,44 +192,61 @@ function column(value: unknown, at: string, body: Float64Array): Column {
     end = before + 1;
   }
   if (end > MOST_POINTS) fail(`${at} reaches beyond the longest series`);
+  const first = field("first", optional(number));
+  if (first === null && steps === null) fail(`${at} has neither steps nor first`);
   return {
-    series: index(entry.series, `${at}.series`),
+    series: field("series", index),
     start,
     count,
-    values: array(entry.values, `${at}.values`),
+    values: field("values", array),
     steps,
-    first: steps !== null && entry.first == null ? 0 : number(entry.first, `${at}.first`),
-    epochs: entry.epochs == null ? null : array(entry.epochs, `${at}.epochs`),
+    first: first ?? 0,
+    epochs: field("epochs", optional(array)),
     indices,
-    length: entry.length == null ? end : Math.max(end, index(entry.length, `${at}.length`)),
+    length: Math.max(end, field("length", optional(index)) ?? 0),
   };
 }
 
 function span(value: unknown, at: string): Span {
   const items = list(value, at);
-  return [number(items[0], at), number(items[1], at), optional(items[2], number, at)];
+  return [number(items[0], at), number(items[1], at), optional(number)(items[2], at)];
 }
 
 function mark(value: unknown, at: string): Mark {
-  const item = record(value, at);
-  return { step: number(item.step, `${at}.step`), text: text(item.text, `${at}.text`) };
+  const field = fields(value, at);
+  return { step: field("step", number), text: field("text", text) };
 }
 
-function stretch<T>(value: unknown, item: (value: unknown, at: string) => T, at: string): Stretch<T> {
-  const part = record(value, at);
-  return {
-    start: index(part.start, `${at}.start`),
-    items: list(part.items, `${at}.items`).map((entry, i) => item(entry, `${at}.items[${i}]`)),
+/** Checks a value and gives it its type; `at` says where it stands. */
+type Reader<T> = (value: unknown, at: string) => T;
+
+/** Reads the fields of an object. */
+function fields(value: unknown, at: string): <T>(name: string, read: Reader<T>) => T {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) fail(`${at} is no object`);
+  return (name, read) => read((value as Record<string, unknown>)[name], `${at}.${name}`);
+}
+
+function stretch<T>(item: Reader<T>): Reader<Stretch<T>> {
+  return (value, at) => {
+    const field = fields(value, at);
+    return { start: field("start", index), items: field("items", listOf(item)) };
   };
+}
+
+function listOf<T>(item: Reader<T>): Reader<readonly T[]> {
+  return (value, at) => list(value, at).map((entry, i) => item(entry, `${at}[${i}]`));
+}
+
+function optional<T>(read: Reader<T>): Reader<T | null> {
+  return (value, at) => (value == null ? null : read(value, at));
+}
+
+function oneOf<T extends string>(known: readonly T[]): Reader<T> {
+  return (value, at) => known.find((word) => word === value) ?? fail(`${at} is none of ${known.join(", ")}`);
 }
 
 function fail(message: string): never {
   throw new FrameError(message);
-}
-
-function record(value: unknown, at: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) fail(`${at} is no object`);
-  return value as Record<string, unknown>;
 }
 
 function list(value: unknown, at: string): readonly unknown[] {
@@ -245,14 +268,4 @@ function index(value: unknown, at: string): number {
   const n = number(value, at);
   if (!Number.isInteger(n) || n < 0 || n > MOST_POINTS) fail(`${at} is no index`);
   return n;
-}
-
-function optional<T>(value: unknown, read: (value: unknown, at: string) => T, at: string): T | null {
-  return value == null ? null : read(value, at);
-}
-
-function oneOf<T extends string>(value: unknown, known: readonly T[], at: string): T {
-  const found = known.find((word) => word === value);
-  if (found === undefined) fail(`${at} is none of ${known.join(", ")}`);
-  return found;
 }

@@ -9,8 +9,8 @@ import type { Run } from "../store";
 import type { Palette } from "../theme";
 import type { Timeline } from "../timeline";
 import type { Mark } from "../wire";
-import { linearAxis, logAxis, roomAhead, type ValueAxis } from "./axis";
-import { Chart, type Picture } from "./chart";
+import { type Picture, Plot } from "./plot";
+import { padded, roomAhead } from "./scales";
 
 /** What all panels of one drawing share. */
 export interface Scene {
@@ -29,18 +29,21 @@ export class PanelFigure {
   readonly #note = element("p", "ew-note");
   readonly #summary = element("p", "ew-unseen");
   readonly #lead: boolean;
+  readonly #sync: string;
   readonly #onCursor: (place: number | null) => void;
   #panel: Panel | null = null;
   #scene: Scene | null = null;
-  #chart: Chart | null = null;
+  #plot: Plot | null = null;
   #cursor: number | null = null;
 
   /**
    * @param lead - whether this is the large panel, the one that labels marks and moves the crosshair by keyboard
-   * @param onCursor - told the place that pointer or keys ask for, or null; the view tells all its panels
+   * @param sync - panels with the same key share their crosshair
+   * @param onCursor - told by the large panel the place under the crosshair, or null
    */
-  constructor(lead: boolean, change: Change, onCursor: (place: number | null) => void) {
+  constructor(lead: boolean, change: Change, sync: string, onCursor: (place: number | null) => void) {
     this.#lead = lead;
+    this.#sync = sync;
     this.#onCursor = onCursor;
     this.#legend = new Legend((line) => {
       const hidden = this.#scene?.settings.hidden ?? [];
@@ -85,27 +88,32 @@ export class PanelFigure {
     else this.release();
   }
 
-  /** Puts the crosshair on a place and shows the values there, or takes it away. */
-  point(place: number | null): void {
-    if (place === this.#cursor) return;
-    this.#cursor = place;
-    this.#chart?.point(place);
-    this.#updateLegend();
-    if (this.#lead) this.#describeCrosshair();
-  }
-
   /** Gives the plot back, and with it all that it keeps alive in the page. */
   release(): void {
-    this.#chart?.destroy();
-    this.#chart = null;
+    this.#plot?.destroy();
+    this.#plot = null;
     this.#cursor = null;
   }
 
   #draw(panel: Panel, scene: Scene, height: number): void {
     const width = this.#host.clientWidth;
     if (width < 40) return;
-    this.#chart ??= new Chart(this.#host, this.#onCursor);
-    this.#chart.draw(pictureOf(panel, scene, this.#lead), width, height);
+    const picture = pictureOf(panel, scene, this.#lead, width, height);
+    if (this.#plot?.draw(picture)) return;
+    const place = this.#cursor;
+    this.release();
+    this.#plot = new Plot(this.#host, picture, this.#sync, (at) => this.#point(at));
+    if (place !== null) this.#plot.point(place);
+  }
+
+  /** Shows the values at the crosshair. */
+  #point(place: number | null): void {
+    if (place === this.#cursor) return;
+    this.#cursor = place;
+    this.#updateLegend();
+    if (!this.#lead) return;
+    this.#describeCrosshair();
+    this.#onCursor(place);
   }
 
   #updateLegend(): void {
@@ -135,7 +143,7 @@ export class PanelFigure {
     }
     this.#host.addEventListener("keydown", (event) => {
       const { timeline } = this.#scene ?? {};
-      if (timeline === undefined || this.#chart === null || event.altKey || event.ctrlKey || event.metaKey)
+      if (timeline === undefined || this.#plot === null || event.altKey || event.ctrlKey || event.metaKey)
         return;
       const { start, end } = timeline;
       const small = (end - start) / (event.shiftKey ? 20 : 200);
@@ -154,10 +162,10 @@ export class PanelFigure {
       if (to === undefined) return;
       // The page would scroll.
       event.preventDefault();
-      this.#onCursor(to === null ? null : Math.min(end, Math.max(start, to)));
+      this.#plot.point(to === null ? null : Math.min(end, Math.max(start, to)));
     });
     this.#host.addEventListener("blur", () => {
-      if (this.#cursor !== null) this.#onCursor(null);
+      if (this.#cursor !== null) this.#plot?.point(null);
     });
   }
 
@@ -177,29 +185,29 @@ export class PanelFigure {
   }
 }
 
-function pictureOf(panel: Panel, { run, timeline, palette }: Scene, lead: boolean): Picture {
-  const running = run.facts.status === "running";
+function pictureOf(panel: Panel, scene: Scene, lead: boolean, width: number, height: number): Picture {
+  const { run, timeline, palette } = scene;
   const { start, end } = timeline;
-  const best = panel.title === LOSS ? run.validationLoss : null;
+  const running = run.facts.status === "running";
+  const lines = panel.lines.filter((line) => line.shown);
+  const extents = lines.map((line) => line.series.extent);
   return {
-    panel,
+    width,
+    height,
+    x: [start, running || end <= start ? roomAhead(start, end) : end],
+    y: padded(
+      Math.min(...extents.map((each) => (panel.log ? each.lowPositive : each.low))),
+      Math.max(...extents.map((each) => each.high)),
+      panel.log,
+    ),
+    log: panel.log,
+    lines,
     timeline,
-    start,
-    end: running || end <= start ? roomAhead(start, end) : end,
-    axis: valueAxis(panel),
     marks: run.marks.filter((mark): mark is Mark => mark !== undefined).sort((a, b) => a.step - b.step),
     labelMarks: lead,
-    best: panel.lines.some((line) => line.shown && line.series === best) ? best : null,
+    best: panel.title === LOSS ? run.validationLoss : null,
     palette,
   };
-}
-
-function valueAxis(panel: Panel): ValueAxis {
-  const extents = panel.lines.filter((line) => line.shown).map((line) => line.series.extent);
-  const high = Math.max(...extents.map((each) => each.high));
-  const low = Math.min(...extents.map((each) => (panel.log ? each.lowPositive : each.low)));
-  if (!(low <= high)) return linearAxis(0, 1);
-  return panel.log ? logAxis(low, high) : linearAxis(low, high);
 }
 
 /** What the plot cannot show, in words. */
@@ -208,15 +216,13 @@ function noteOf(panel: Panel): string {
   const several = panel.lines.length > 1;
   for (const { series, label, kind } of panel.lines) {
     const who = several ? `${label} ${kind}: ` : "";
-    const { nan, infinite } = series.extent;
-    const found: string[] = [];
-    for (const [n, word, which] of [
-      [nan, "NaN", "nan"],
-      [infinite, "infinite", "infinite"],
-    ] as const) {
-      if (n === 0) continue;
-      found.push(`${count(n)} ${word}, first at step ${count(series.step(series.firstNonFinite(which)))}`);
-    }
+    const { extent } = series;
+    const found = (["nan", "infinite"] as const)
+      .filter((which) => extent[which] > 0)
+      .map((which) => {
+        const first = count(series.step(series.firstNonFinite(which)));
+        return `${count(extent[which])} ${which === "nan" ? "NaN" : which}, first at step ${first}`;
+      });
     if (!series.complete) found.push(`${count(series.count)} of ${count(series.length)} points are here`);
     if (found.length > 0) notes.push(who + found.join("; "));
   }

@@ -1,0 +1,95 @@
+import { describe, expect, test } from "vitest";
+import { Series } from "../series";
+import { series } from "../testing";
+import type { Column } from "../wire";
+import { sample } from "./sample";
+
+function column(start: number, values: ArrayLike<number>, indices: number[] | null = null): Column {
+  return {
+    series: 0,
+    start,
+    count: values.length,
+    values: Float64Array.from(values),
+    steps: null,
+    first: start,
+    epochs: null,
+    indices: indices === null ? null : Float64Array.from(indices),
+    length: start + values.length,
+  };
+}
+
+function sampled(line: Series, columns: number, log = false, start = 0, end = line.end) {
+  return sample(line, (i) => i, { start, end, columns }, log);
+}
+
+describe("a sample", () => {
+  test("of few points is exact, with a gap where NaN or a hole is, and none where points were left out", () => {
+    const holed = new Series(series());
+    holed.write(column(0, [1, 2, Number.NaN, 4, 5]));
+    holed.write(column(7, [8, 9]));
+    expect(sampled(holed, 900)).toEqual([
+      [0, 1, 2, 3, 4, 5, 6, 7, 8],
+      [1, 2, null, 4, 5, null, null, 8, 9],
+    ]);
+
+    const thin = new Series(series());
+    thin.write(column(0, [1, 2, 3], [0, 400, 800]));
+    expect(sampled(thin, 900)).toEqual([
+      [0, 400, 800],
+      [1, 2, 3],
+    ]);
+  });
+
+  test("of a million points costs what the width costs, moves no point, and shows every spike", () => {
+    const line = new Series(series());
+    const values = Float64Array.from({ length: 1_000_000 }, (_, i) => (i === 654_321 ? 77 : (i % 7) / 7));
+    line.write(column(0, values));
+    const [places, taken] = sampled(line, 800);
+    expect(places.length).toBeLessThanOrEqual(2 * 801);
+    expect(taken[places.indexOf(654_321)]).toBe(77);
+    places.forEach((place, k) => {
+      expect(taken[k]).toBe(values[place]);
+      if (k > 0) expect(place).toBeGreaterThan(places[k - 1]!);
+    });
+  });
+
+  test("holds what is visible, and one point beyond each end", () => {
+    const line = new Series(series());
+    line.write(column(0, new Float64Array(1000).fill(1)));
+    expect(sampled(line, 800, false, 500, 510)[0]).toEqual([
+      499, 500, 501, 502, 503, 504, 505, 506, 507, 508, 509, 510, 511,
+    ]);
+  });
+
+  test("has a gap where a whole column is NaN", () => {
+    const line = new Series(series());
+    line.write(
+      column(
+        0,
+        Float64Array.from({ length: 64_000 }, (_, i) => (i > 20_000 && i < 40_000 ? Number.NaN : 1)),
+      ),
+    );
+    const [, values] = sampled(line, 100);
+    expect(values).toContain(null);
+    expect(values[0]).toBe(1);
+    expect(values.at(-1)).toBe(1);
+  });
+
+  test("for a log scale leaves out what is not above zero", () => {
+    const line = new Series(series());
+    line.write(
+      column(
+        0,
+        Float64Array.from({ length: 6400 }, (_, i) => (i % 2 === 0 ? 3 : -2)),
+      ),
+    );
+    expect(new Set(sampled(line, 50, true)[1])).toEqual(new Set([3]));
+    const none = new Series(series());
+    none.write(column(0, new Float64Array(6400)));
+    expect(new Set(sampled(none, 50, true)[1])).toEqual(new Set([null]));
+  });
+
+  test("of nothing is empty", () => {
+    expect(sampled(new Series(series()), 50, false, 0, 1)).toEqual([[], []]);
+  });
+});

@@ -1,0 +1,97 @@
+/**
+ * The points of a series that a plot of some width needs, at a cost that follows the width.
+ *
+ * Few points are all taken. Of many, each column of pixels keeps its lowest and its highest, so a spike of a
+ * single batch stays visible among a million. What is taken is exact: every point stands where it was measured.
+ */
+import { BLOCK, type Series } from "../series";
+
+/** Points to draw, in order; a null breaks the line. */
+export type Sample = [places: number[], values: (number | null)[]];
+
+/** What a plot shows of the x axis. */
+export interface Window {
+  readonly start: number;
+  readonly end: number;
+  /** Columns of pixels. */
+  readonly columns: number;
+}
+
+/**
+ * Takes a series' points for drawing.
+ *
+ * @param place - the place of each point, by index; it never falls
+ * @param log - whether values at or below zero cannot be shown
+ */
+export function sample(series: Series, place: (i: number) => number, window: Window, log: boolean): Sample {
+  const places: number[] = [];
+  const values: (number | null)[] = [];
+  const scale = window.columns / (window.end - window.start);
+  const exact = series.count <= 2 * window.columns;
+
+  // The column being filled. Where every point is taken, each has a column of its own.
+  let column = Number.NaN;
+  let first = 0;
+  let low = 0;
+  let high = 0;
+  let lowFrom = 0;
+  let highFrom = 0;
+  const take = (i: number) => {
+    places.push(place(i));
+    values.push(series.value(i));
+  };
+  const flush = () => {
+    if (low <= high) {
+      const a = series.find(low, lowFrom);
+      const b = series.find(high, highFrom);
+      take(Math.min(a, b));
+      if (a !== b) take(Math.max(a, b));
+    } else {
+      places.push(place(first));
+      values.push(null);
+    }
+  };
+  /** Adds the points from index `i` on that lie between two values; infinities the wrong way round if there are none. */
+  const add = (i: number, bottom: number, top: number) => {
+    const next = exact ? i : Math.floor(place(i) * scale);
+    if (next !== column) {
+      if (!Number.isNaN(column)) flush();
+      column = next;
+      first = i;
+      low = Number.POSITIVE_INFINITY;
+      high = Number.NEGATIVE_INFINITY;
+    }
+    if (bottom < low) {
+      low = bottom;
+      lowFrom = i;
+    }
+    if (top > high) {
+      high = top;
+      highFrom = i;
+    }
+  };
+  const gap = (i: number) => add(i, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY);
+
+  // One point beyond each end, so that the line leaves the plot instead of ending in it.
+  const from = Math.max(0, series.nearest(window.start, place) - 1);
+  const to = Math.min(series.end, series.nearest(window.end, place) + 2);
+  for (let block = Math.floor(from / BLOCK); block * BLOCK < to; block++) {
+    const begin = block * BLOCK;
+    const end = Math.min(series.end, begin + BLOCK);
+    // Epochs of very different length make blocks of very different width, so this is asked of each block.
+    if (!exact && (place(end - 1) - place(begin)) * scale < 1) {
+      if (series.blockIsHole(block)) gap(begin);
+      else if (series.blockHas(block)) add(begin, series.blockLow(block, log), series.blockHigh(block));
+      continue;
+    }
+    for (let i = Math.max(from, begin); i < Math.min(to, end); i++) {
+      const value = series.value(i);
+      if (series.isHole(i)) gap(i);
+      else if (!series.has(i)) continue;
+      else if (Number.isFinite(value) && !(log && value <= 0)) add(i, value, value);
+      else gap(i);
+    }
+  }
+  if (!Number.isNaN(column)) flush();
+  return [places, values];
+}
