@@ -4,11 +4,11 @@ What Keras hands to ``on_train_batch_end`` is the mean since the epoch began, no
 be taken apart again: its float32 sums lose the batch in a long epoch, and after one NaN they say nothing more. So the
 batch's own values are taken where they arise. While a run is watched, ``model.train_function`` is one whose step
 
-1. puts every metric's state aside and sets it to zero,
-2. takes Keras's own training step, whose results are now those of this batch alone,
-3. adds the state that was put aside: the sums, and so ``logs`` and ``History``, are bit for bit those that they would
-   have been, for ``0 + batch`` is exact and ``batch + before`` is ``before + batch``,
-4. keeps the learning rate, as it was before the step, and the batch's own values on the device.
+1. notes the learning rate, before the step changes it,
+2. takes Keras's own training step, in which each metric counts the batch from zero, gives its result over that batch
+   alone, and then adds what it has counted to its state: ``logs`` and ``History`` are bit for bit what they would have
+   been, for ``0 + batch`` is exact,
+3. keeps these numbers on the device.
 
 What is kept is read about every 50 ms, not in every batch. With ``steps_per_execution`` each of the steps is kept.
 
@@ -19,6 +19,7 @@ back when the run ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
@@ -255,56 +256,112 @@ class _WatchedStep:
 
     def _take(self, data: Any) -> Any:
         model = self._model()
-        # A rate may be a variable, which the step changes.
-        rate = ops.copy(ops.convert_to_tensor(model.optimizer.learning_rate if self._has_rate else 0.0))
-        aside = _Aside()
-        aside.put([metric for metric in model.metrics if metric is not model._compile_metrics])
+        rate = _UsedRate(model.optimizer) if self._has_rate else None
+        own = _OwnResults()
+        own.watch([metric for metric in model.metrics if metric is not model._compile_metrics])
 
         def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
             metrics = model._compile_metrics
             if metrics is not None:
                 if not metrics.built:  # its metrics exist from the first batch on, and this may be the first
                     metrics.build(y, y_pred)
-                aside.put([metrics])
+                own.watch([metrics])
             return type(model).compute_metrics(model, x, y, y_pred, sample_weight)
 
         model.compute_metrics = compute_metrics
         try:
-            own = type(model).train_step(model, data)
+            logs = type(model).train_step(model, data)
+            values = own.named(model)
         finally:
             del model.compute_metrics
-        # What was not put aside, because it is not additive or has come to be in this very step, is no own value.
-        others = [metric.name for metric in _single(model.metrics) if metric not in aside.metrics]
-        names = [name for name, value in own.items() if len(value.shape) == 0 and not any(o in name for o in others)]
-        if self._tape is None or names != self._names:
-            self._names = names
+            own.leave()
+            used = 0.0 if rate is None else rate.used()
+        if self._tape is None or list(values) != self._names:
+            self._names = list(values)
             rows = 2 * self.room * model.steps_per_execution
-            self._tape = _TorchTape() if self._backend == "torch" else _TensorFlowTape(rows, len(names) + 1)
-        self._tape.write([rate, *(own[name] for name in names)])
-        aside.take_back()
-        return model.get_metrics_result()
+            self._tape = _TorchTape() if self._backend == "torch" else _TensorFlowTape(rows, len(values) + 1)
+        self._tape.write([used, *values.values()])
+        return logs
 
 
-class _Aside:
-    """The states of metrics while they count a single batch."""
+class _UsedRate:
+    """The learning rate with which an optimizer takes its next step."""
+
+    _COMPUTES = "_get_current_learning_rate"
+
+    def __init__(self, optimizer: Any) -> None:
+        self._optimizer = optimizer
+        # To compute a schedule costs a small model some per cent of its step. The optimizer does it anyway: hear what
+        # it gets, unless it may be in a branch of the graph, from which nothing can be taken.
+        self._hears = (
+            isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
+            and not optimizer.gradient_accumulation_steps
+            and hasattr(optimizer, self._COMPUTES)
+        )
+        self._heard: list[Any] = []
+        if self._hears:
+            setattr(optimizer, self._COMPUTES, self._compute)
+        else:
+            # A copy, for a rate may be a variable, which the step changes.
+            self._heard.append(ops.copy(ops.convert_to_tensor(optimizer.learning_rate)))
+
+    def _compute(self) -> Any:
+        rate = getattr(type(self._optimizer), self._COMPUTES)(self._optimizer)
+        self._heard.append(rate)
+        return rate
+
+    def used(self) -> Any:
+        """Return the rate after the step, and leave the optimizer as it was."""
+        if self._hears:
+            vars(self._optimizer).pop(self._COMPUTES, None)
+        return self._heard[0] if self._heard else float("nan")
+
+
+class _OwnResults:
+    """The results of metrics over a single batch, taken as the batch is counted."""
 
     def __init__(self) -> None:
-        self.metrics: list[Any] = []
-        self._states: list[tuple[Any, Any]] = []
+        self._results: dict[int, Any] = {}
+        self._watched: list[Any] = []
 
-    def put(self, metrics: list[Any]) -> None:
-        """Set the metrics to zero, as far as that can be made good."""
+    def watch(self, metrics: list[Any]) -> None:
+        """Take the result of each next update of these metrics, as far as it can be had."""
         for metric in _single(metrics):
             if _is_additive(metric):
-                self.metrics.append(metric)
-                for variable in metric.variables:
-                    self._states.append((variable, ops.copy(ops.convert_to_tensor(variable))))
-                    variable.assign(ops.zeros_like(variable))
+                self._watched.append(metric)
+                metric.update_state = partial(self._update, metric)
 
-    def take_back(self) -> None:
-        """Add what the metrics had counted before."""
-        for variable, state in self._states:
-            variable.assign_add(state)
+    def _update(self, metric: Any, *args: Any, **kwargs: Any) -> None:
+        del metric.update_state
+        variables = metric.variables
+        zero = [ops.zeros(variable.shape, variable.dtype) for variable in variables]
+        counted = metric.stateless_update_state(zero, *args, **kwargs)
+        # A copy, for a result may be the very tensor that is counted on.
+        self._results[id(metric)] = keras.tree.map_structure(ops.copy, metric.stateless_result(counted))
+        for variable, more in zip(variables, counted, strict=True):
+            variable.assign_add(more)
+
+    def named(self, model: Any) -> dict[str, Any]:
+        """Return the results under the names that Keras gives them, those alone that were taken and are numbers."""
+        others = [metric.name for metric in _single(model.metrics) if id(metric) not in self._results]
+        watched = [metric for metric in self._watched if id(metric) in self._results]
+        try:
+            for metric in watched:
+                metric.result = partial(self._results.__getitem__, id(metric))
+            logs = model.get_metrics_result()
+        finally:
+            for metric in watched:
+                vars(metric).pop("result", None)
+        return {
+            name: value
+            for name, value in logs.items()
+            if len(value.shape) == 0 and not any(other in name for other in others)
+        }
+
+    def leave(self) -> None:
+        """Leave the metrics as they were."""
+        for metric in self._watched:
+            vars(metric).pop("update_state", None)
 
 
 class _TensorFlowTape:
