@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,8 @@ from .series import LEARNING_RATE, Granularity, Kind, Series, Split
 Batch = TypeVar("Batch")
 
 _LONGEST_ERROR = 500
+
+_log = logging.getLogger("epochwidget")
 
 
 class Run:
@@ -143,8 +146,8 @@ class Run:
         if epochs is None:
             raise TypeError("run.epochs() has to be told how many epochs there are, for example run.epochs(3).")
         plan = epochs if isinstance(epochs, range) else range(checked_count("The number of epochs", epochs))
-        if not plan:
-            raise ValueError(f"The range of epochs has to hold at least one, got {epochs!r}.")
+        if not plan or plan.step != 1:
+            raise ValueError(f"A range of epochs counts up by one and holds at least one, got {epochs!r}.")
         self._check_running("epochs")
         self._planned = plan[-1] + 1
         return self._go_through(plan)
@@ -270,7 +273,10 @@ class Run:
         if self._status != "running":
             return
         while self._before_end:
-            self._before_end.pop()()
+            try:
+                self._before_end.pop()()
+            except Exception:
+                _log.exception("[epochwidget] the last batches of the run %r could not be read.", self.name)
         self._leave_batch()
         if status == "completed" or self._epoch_values:
             self._close_epoch()

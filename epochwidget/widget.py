@@ -56,7 +56,8 @@ class EpochWidget(anywidget.AnyWidget):
     log_scale : bool
         Draw the loss and the learning rate on a logarithmic axis.
     hidden : list of str
-        The lines that were switched in the legend, as ``"batch:loss"``.
+        Lines that the legend does not show: ``"batch:loss"`` hides a line, ``"!batch:running_loss"`` shows one that
+        is hidden by default, as running means are.
     run : str
         The `History.run` of the run to show; ``""`` follows the newest.
     title : str
@@ -65,6 +66,8 @@ class EpochWidget(anywidget.AnyWidget):
         Height of the loss plot in CSS pixels, 120 to 2000.
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows the notebook.
+    layout, tabbable, tooltip
+        As of every ipywidget.
 
     Raises
     ------
@@ -90,7 +93,7 @@ class EpochWidget(anywidget.AnyWidget):
     def __init__(self, *, bus: Bus | None = None, **view: Any) -> None:
         self._closed = Signal()
         self._bus = shared_bus
-        known = [name for name in EpochWidget.class_own_traits(sync=True) if not name.startswith("_")]
+        known = [name for name in type(self).class_traits(sync=True) if not name.startswith("_")]
         unknown = [name for name in view if name not in known]
         if unknown:
             raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
@@ -99,6 +102,7 @@ class EpochWidget(anywidget.AnyWidget):
         if bus is not None:
             self._bus = bus
         self._sent: dict[str, wire.Sent] = {}
+        self._done: set[str] = set()
         self._lock = RLock()
         self._sender: Thread | None = None
         self._next_snapshot = 0.0
@@ -127,9 +131,12 @@ class EpochWidget(anywidget.AnyWidget):
 
     def _run_ended(self, _event: RunEnded) -> None:
         # In the thread that trained, so that the page is complete when its cell ends.
-        with self._lock:
-            self._send_new()
-            self._take_snapshot()
+        try:
+            with self._lock:
+                self._send_new()
+                self._take_snapshot()
+        except Exception:
+            _log.exception("[epochwidget] the end of a run could not be drawn in this widget.")
 
     def _start_sender(self) -> None:
         with self._lock:
@@ -158,7 +165,11 @@ class EpochWidget(anywidget.AnyWidget):
 
     def _send_new(self) -> None:
         for history in list(self._bus.runs):
-            self._send_run(history)
+            if history.run not in self._done:
+                ended = history.status != "running"
+                self._send_run(history)
+                if ended:  # it gets no more points
+                    self._done.add(history.run)
 
     def _send_run(self, history: History) -> None:
         sent = self._sent.setdefault(history.run, wire.Sent())

@@ -134,7 +134,12 @@ def test_a_range_of_epochs_takes_a_run_up_again(bus):
         (True, TypeError, "The number of epochs has to be a whole number, got True."),
         (3.0, TypeError, "The number of epochs has to be a whole number, got 3.0."),
         ("3", TypeError, "The number of epochs has to be a whole number, got '3'."),
-        (range(3, 3), ValueError, "The range of epochs has to hold at least one, got range(3, 3)."),
+        (range(3, 3), ValueError, "A range of epochs counts up by one and holds at least one, got range(3, 3)."),
+        (
+            range(5, 0, -1),
+            ValueError,
+            "A range of epochs counts up by one and holds at least one, got range(5, 0, -1).",
+        ),
     ],
 )
 def test_bad_epochs_are_refused_at_once_and_not_at_the_first_epoch(bus, epochs, error, sentence):
@@ -634,3 +639,16 @@ def test_logging_from_eight_threads_at_once_loses_no_point(bus):
     run.end()
     assert sorted(run.history.batch["loss"]) == list(range(8_000))
     assert sorted(run.history.batch.steps("loss")) == list(range(1, 8_001))
+
+
+def test_a_callback_that_fails_at_the_end_leaves_no_run_open(bus, caplog):
+    """What a callback held back may be lost with its model; the run has ended all the same."""
+    run = Run("a", bus=bus)
+
+    def fails() -> None:
+        raise RuntimeError("the model is gone")
+
+    run.lives_within_call(fails)
+    run.end("stopped")
+    assert run.status == run.history.status == "stopped"
+    assert "the last batches of the run 'a' could not be read" in caplog.text

@@ -282,10 +282,12 @@ def test_a_closed_widget_follows_nothing_more_and_the_training_goes_on(bus, tap,
     widget = show()
     run = Run("a", bus=bus)
     run.log(loss=1.0)
+    listeners = sum(len(subscribers) for subscribers in bus._subscribers.values())
     widget.close()
     for thread in senders():
         thread.join(10)
     assert senders() == []
+    assert sum(len(subscribers) for subscribers in bus._subscribers.values()) == listeners - 2
     count = len(tap.sent)
     run.log(loss=2.0)
     run.end()
@@ -331,3 +333,20 @@ def test_a_front_end_that_has_gone_costs_no_batch(tap, caplog):
     assert caplog.records
     tap.fails = False
     widget.close()
+
+
+def test_runs_that_have_ended_are_encoded_no_more(bus, show, monkeypatch):
+    """A notebook gathers runs; those that are over cost the present one nothing."""
+    encoded = []
+    append = epochwidget.wire.append
+    monkeypatch.setattr(
+        epochwidget.wire, "append", lambda history, sent: encoded.append(history.name) or append(history, sent)
+    )
+    show()
+    for name in ("first", "second"):
+        with Run(name, bus=bus) as run:
+            run.log(loss=1.0)
+    encoded.clear()
+    with Run("third", bus=bus) as run:
+        run.log(loss=1.0)
+    assert set(encoded) == {"third"}
