@@ -1,6 +1,7 @@
-// An esbuild plugin that leaves out of uPlot what no plot here uses, a fifth of it: bars, steps and splines, and
-// axes of dates. uPlot is one file that ties these to the rest, so no bundler can see by itself that they are dead;
-// here the ties are cut, and the bundler drops what hung on them. Nothing else of uPlot is changed.
+// An esbuild plugin that leaves out of uPlot what no plot here uses, a quarter of it: bars, steps and splines; axes of
+// dates; joined tables; its legend and the selection by dragging. uPlot is one file that ties these to the rest, so
+// that no bundler can see by itself that they are dead. Here the ties are cut, and the bundler drops what hung on
+// them. Nothing else of uPlot is changed. Who needs one of these deletes its line below.
 import { readFile } from "node:fs/promises";
 
 // What to cut, what to put in its place, and how often it is there: another uPlot must not pass unseen.
@@ -11,7 +12,10 @@ const CUTS = [
   [/\tconst _(tzDate|fmtDate|timeAxisSplits|timeAxisVals|timeSeriesVal) .*/g, "", 5],
   [/const \[ timeIncrs\w+.*/g, "", 2],
   [/(?<=const (days3|months3|localTz) = )/g, "/* @__PURE__ */ ", 3],
-  [/uPlot\.(fmtDate|tzDate) .*/g, "", 2],
+  [/uPlot\.(fmtDate|tzDate|join|fmtNum|rangeNum|rangeLog|rangeAsinh|addGap)\s*= .*/g, "", 8],
+  [/const showLegend = .*/g, "", 1],
+  [/\bshowLegend\b/g, "false", 9],
+  [/\bselect\.show\b/g, "false", 6],
 ];
 
 export const withoutUnused = {

@@ -50,7 +50,12 @@ export class Footer {
       store.fault === null ? "" : `[epochwidget] A message could not be read: ${store.fault}`,
     );
     this.#fault.hidden = store.fault === null;
-    this.root.hidden = runs.length < 2 && this.#best.textContent === "" && store.fault === null;
+    // While a run goes on, room is kept for its best result.
+    this.root.hidden =
+      shown?.facts.status !== "running" &&
+      runs.length < 2 &&
+      this.#best.textContent === "" &&
+      store.fault === null;
   }
 
   #button(run: Run, shown: boolean): HTMLElement {

@@ -9,9 +9,7 @@ export function count(n: number): string {
 
 /** A value with four significant digits: 0.2134, 12.30, 1,234, 1.234e-5. */
 export function value(v: number): string {
-  const special = notFinite(v);
-  if (special !== null) return special;
-  if (v === 0) return "0";
+  if (v === 0 || !Number.isFinite(v)) return `${v}`;
   const size = Math.abs(v);
   if (size < 1e-3 || size >= 1e7) return exponent(v, 3);
   return size >= 999.5 ? count(v) : v.toPrecision(4);
@@ -19,9 +17,7 @@ export function value(v: number): string {
 
 /** A learning rate with up to three significant digits: 6.2e-4, 1e-3, 0.05. */
 export function rate(v: number): string {
-  const special = notFinite(v);
-  if (special !== null) return special;
-  if (v === 0) return "0";
+  if (v === 0 || !Number.isFinite(v)) return `${v}`;
   const size = Math.abs(v);
   return size < 0.01 || size >= 1e4 ? exponent(v, 2) : String(Number(v.toPrecision(3)));
 }
@@ -36,14 +32,8 @@ export function duration(seconds: number): string {
 }
 
 /** A word for one, another for any other number: "1 value", "2 values". */
-export function plural(n: number, one: string, many = `${one}s`): string {
-  return `${count(n)} ${n === 1 ? one : many}`;
-}
-
-function notFinite(v: number): string | null {
-  if (Number.isNaN(v)) return "NaN";
-  if (v === Number.POSITIVE_INFINITY) return "Infinity";
-  return v === Number.NEGATIVE_INFINITY ? "-Infinity" : null;
+export function plural(n: number, one: string): string {
+  return `${count(n)} ${n === 1 ? one : `${one}s`}`;
 }
 
 function exponent(v: number, digits: number): string {

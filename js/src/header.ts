@@ -1,8 +1,8 @@
 /** The head of the card: what is being trained, how far it is, how long it takes. */
 import { element, setAttribute, setText } from "./element";
 import { count, duration } from "./format";
-import type { Run } from "./store";
-import type { RunFacts, Span } from "./wire";
+import { known, type Run } from "./store";
+import type { RunFacts } from "./wire";
 
 /** The word for each state of a run. */
 export const STATE_WORDS = {
@@ -109,7 +109,7 @@ export function timeText(run: Pick<Run, "facts" | "heard">, now: number): string
 export function progressOf(run: Pick<Run, "facts" | "spans">): number | null {
   const { status, epoch, epochs, batch } = run.facts;
   if (status === "completed") return 1;
-  const spans = run.spans.filter((span): span is Span => span !== undefined);
+  const spans = known(run.spans);
   const batches = run.facts.batches ?? spans.at(-2)?.[2] ?? null;
   const inEpoch = batches !== null && batches > 0 ? Math.min(1, batch / batches) : null;
   if (epochs === null) return inEpoch ?? (status === "running" ? null : 0);

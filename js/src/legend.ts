@@ -10,6 +10,7 @@ interface Entry {
   readonly swatch: SVGSVGElement;
   readonly label: HTMLElement;
   readonly kind: HTMLElement;
+  readonly aside: HTMLElement;
   readonly value: HTMLElement;
   look: string;
   line: Line;
@@ -19,19 +20,26 @@ interface Entry {
 export class Legend {
   readonly root = element("ul", "ew-legend");
   readonly #entries = new Map<string, Entry>();
+  readonly #rooms: HTMLElement[] = [];
   readonly #toggle: (line: Line) => void;
 
   constructor(toggle: (line: Line) => void) {
     this.#toggle = toggle;
   }
 
-  /** @param textOf - the text of the value to show for a line */
-  update(lines: readonly Line[], textOf: (line: Line) => string): void {
-    const items = lines.map((line) => {
+  /**
+   * @param expected - how many lines are likely to come: their room is kept, so that nothing jumps when they do
+   * @param textOf - the text of the value to show for a line
+   */
+  update(lines: readonly Line[], expected: number, textOf: (line: Line) => string): void {
+    const items: HTMLElement[] = lines.map((line) => {
       const entry = this.#entries.get(line.key) ?? this.#add(line);
       entry.line = line;
       setText(entry.label, line.label);
-      setText(entry.kind, line.kind);
+      // What stands in brackets goes where there is no room for it; the title always has it.
+      const [kind, ...aside] = line.kind.split(/(?= \()/);
+      setText(entry.kind, kind!);
+      setText(entry.aside, aside.join(""));
       setText(entry.value, textOf(line));
       setAttribute(entry.button, "aria-pressed", String(line.shown));
       setAttribute(
@@ -46,7 +54,10 @@ export class Legend {
       }
       return entry.item;
     });
-    arrange(this.root, items);
+    while (this.#rooms.length < expected) {
+      this.#rooms.push(element("li", "ew-expected", { "aria-hidden": "true" }));
+    }
+    arrange(this.root, [...items, ...this.#rooms.slice(0, expected)]);
   }
 
   #add(line: Line): Entry {
@@ -60,11 +71,13 @@ export class Legend {
     }
     const label = element("span", "ew-label");
     const kind = element("span", "ew-quiet ew-kind");
+    const aside = element("span", "ew-quiet ew-aside");
     const value = element("b", "ew-value");
     // The spaces keep the words apart in the button's accessible name.
-    const button = element("button", "ew-entry", { type: "button" }, swatch, label, " ", kind, " ", value);
+    const words = [swatch, label, " ", kind, aside, " ", value];
+    const button = element("button", "ew-entry", { type: "button" }, ...words);
     const item = element("li", "", {}, button);
-    const entry: Entry = { item, button, swatch, label, kind, value, look: "", line };
+    const entry: Entry = { item, button, swatch, label, kind, aside, value, look: "", line };
     button.addEventListener("click", () => this.#toggle(entry.line));
     this.#entries.set(line.key, entry);
     return entry;

@@ -37,6 +37,8 @@ export interface Line {
 export interface Panel {
   readonly title: string;
   readonly lines: readonly Line[];
+  /** How many lines are likely to come with the end of the first epoch. */
+  readonly expected: number;
   readonly log: boolean;
   /** Values that the log axis cannot show. */
   readonly nonPositive: number;
@@ -57,10 +59,10 @@ export function panelsOf(run: Run, settings: Settings): Panel[] {
   const rank = (title: string) => (title === LOSS ? 0 : title === RATE ? 2 : 1);
   return [...titles]
     .sort(([a], [b]) => rank(a) - rank(b))
-    .map(([title, series]) => panel(title, series, settings));
+    .map(([title, series]) => panel(title, series, run, settings));
 }
 
-function panel(title: string, all: readonly Series[], settings: Settings): Panel {
+function panel(title: string, all: readonly Series[], run: Run, settings: Settings): Panel {
   const lines = all
     .filter((series) => isWanted(series.spec, all, settings.granularity))
     .map((series) => line(series, all, settings));
@@ -72,7 +74,16 @@ function panel(title: string, all: readonly Series[], settings: Settings): Panel
   // panel whose values are all above zero and span more than two decades. Accuracies stay linear.
   const suits = title === LOSS || title === RATE || (nonPositive === 0 && high > 100 * low);
   const log = settings.log_scale && suits && high > 0;
-  return { title, lines, log, nonPositive: log ? nonPositive : 0 };
+  const inEpochs = title !== RATE && run.facts.status === "running" && run.spans.length > 0;
+  const expected = inEpochs ? missing(lines, settings.granularity) : 0;
+  return { title, lines, expected, log, nonPositive: log ? nonPositive : 0 };
+}
+
+/** How many of the lines are missing that a run in epochs usually has: its means, and its validation. */
+function missing(lines: readonly Line[], view: Settings["granularity"]): number {
+  const has = (test: (spec: SeriesSpec) => boolean) => lines.some((each) => test(each.series.spec));
+  const mean = view !== "both" || has(standsForEpoch);
+  return Number(!mean) + Number(!has(({ split }) => split === "validation"));
 }
 
 /** Whether a series belongs to the chosen view. */
@@ -159,9 +170,11 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
   if (spec.split === "validation") return { ...plain, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
   if (spec.granularity === "epoch")
     return { ...plain, colour: colour === "train" ? "mean" : colour, dash: [2, 4], marker: "ring" };
-  // Pale where the epochs' means lie over them.
-  if (spec.kind === "batch" && spec.panel !== RATE)
-    return { ...plain, width: 1, opacity: view === "both" ? 0.45 : 0.9, dash: [] };
+  if (spec.kind === "batch" && spec.panel !== RATE) {
+    // Pale where the epochs' means lie over them.
+    const beneath = view === "both" && all.some((other) => other.spec.granularity === "epoch");
+    return { ...plain, width: 1, opacity: beneath ? 0.45 : 0.9, dash: [] };
+  }
   // Several kinds of one metric may stand on one panel: each has a look of its own.
   if (spec.kind === "window") return { ...plain, colour: "purple", dash: [8, 3] };
   if (spec.kind === "reported") return { ...plain, colour: "yellow", dash: [8, 3, 2, 3] };

@@ -190,7 +190,7 @@ export class Series {
   /** The index of the first point with the lowest finite value; -1 if there is none. */
   lowest(): number {
     const { low } = this.extent;
-    if (low === Number.POSITIVE_INFINITY) return -1;
+    if (low === Infinity) return -1;
     let block = 0;
     while (this.blockLow(block, false) !== low) block++;
     return this.find(low, block * BLOCK);
@@ -277,5 +277,5 @@ function grown<T extends Float64Array | Uint8Array>(old: T, next: T): T {
 }
 
 function emptySummary(): number[] {
-  return [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY, 0, 0, 0, 0, 0];
+  return [Infinity, -Infinity, Infinity, 0, 0, 0, 0, 0];
 }

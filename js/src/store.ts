@@ -150,6 +150,11 @@ export class Store {
   }
 }
 
+/** The entries of a list that the page has been told. */
+export function known<T>(list: readonly (T | undefined)[]): T[] {
+  return list.filter((item) => item !== undefined);
+}
+
 function write<T>(target: (T | undefined)[], start: number, items: readonly T[], replace: boolean): void {
   while (target.length < start) target.push(undefined);
   items.forEach((item, k) => {

@@ -8,8 +8,7 @@
 import { standsForEpoch } from "./panels";
 import type { Series } from "./series";
 import type { XAxis } from "./settings";
-import type { Run } from "./store";
-import type { Span } from "./wire";
+import { known, type Run } from "./store";
 
 /** The x axis of one run at one moment. */
 export class Timeline {
@@ -25,7 +24,7 @@ export class Timeline {
   #at = 0;
 
   constructor(run: Pick<Run, "spans" | "lastStep">, axis: XAxis) {
-    const spans = run.spans.filter((span): span is Span => span !== undefined);
+    const spans = known(run.spans);
     // A run that tells of epochs alone has no steps to stand at.
     this.axis = run.lastStep === 0 && spans.length > 0 ? "epoch" : axis;
     if (spans.length === 0) spans.push([0, 0, null]);

@@ -75,8 +75,8 @@ export class View {
       this.#controls.root,
       this.#empty,
       this.#panels,
+      this.#footer.root,
     );
-    card.append(this.#footer.root);
     this.root = Object.assign(card, { epochwidget: { store } });
     this.root.addEventListener("keydown", keepFromNotebook);
     applyTheme(this.root, settings.theme);

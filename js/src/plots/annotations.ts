@@ -21,24 +21,26 @@ export interface Notes {
 const BORDER_ROOM = 32;
 
 /** Draws what belongs behind the lines. */
-export function annotateBehind(u: uPlot, notes: Notes, font: string, ratio: number): void {
+export function annotateBehind(u: uPlot, notes: Notes, fontSize: number): void {
   const { ctx, bbox } = u;
+  const ratio = devicePixelRatio;
   ctx.save();
   ctx.beginPath();
   ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
   ctx.clip();
   ctx.lineWidth = ratio;
+  ctx.font = `${fontSize * ratio}px ${notes.palette.font}`;
   drawBorders(u, notes, ratio);
-  drawMarks(u, notes, font, ratio);
+  drawMarks(u, notes, ratio);
   ctx.restore();
 }
 
 /** Draws what belongs over the lines. */
-export function annotateOver(u: uPlot, notes: Notes, ratio: number): void {
+export function annotateOver(u: uPlot, notes: Notes): void {
   u.ctx.save();
   for (const line of notes.lines) {
-    drawNonFinite(u, notes, line, ratio);
-    if (line.series === notes.best) drawBest(u, notes, line, ratio);
+    drawNonFinite(u, notes, line, devicePixelRatio);
+    if (line.series === notes.best) drawBest(u, notes, line, devicePixelRatio);
   }
   u.ctx.restore();
 }
@@ -61,7 +63,7 @@ function drawBorders(u: uPlot, { timeline, palette }: Notes, ratio: number): voi
 }
 
 /** What the person marked: a line, and on one panel its text. */
-function drawMarks(u: uPlot, notes: Notes, font: string, ratio: number): void {
+function drawMarks(u: uPlot, notes: Notes, ratio: number): void {
   const { marks, timeline, palette, labelMarks } = notes;
   const { ctx, bbox } = u;
   const places = marks.map((mark) => x(u, timeline.position(mark.step)));
@@ -70,7 +72,6 @@ function drawMarks(u: uPlot, notes: Notes, font: string, ratio: number): void {
   verticals(u, places, ratio);
   if (!labelMarks) return;
   ctx.fillStyle = palette.text;
-  ctx.font = font;
   ctx.textBaseline = "top";
   const gap = 4 * ratio;
   marks.forEach(({ text }, k) => {
@@ -83,7 +84,8 @@ function drawMarks(u: uPlot, notes: Notes, font: string, ratio: number): void {
     ctx.fillText(
       shortened(ctx, text, left ? before : after),
       left ? at - gap : at + gap,
-      bbox.top + 2 * ratio,
+      // Below the crosses of what is not finite.
+      bbox.top + 8 * ratio,
     );
   });
 }
@@ -114,7 +116,7 @@ function drawNonFinite(
   const place = timeline.placement(series);
   const size = 3 * ratio;
   const y = u.bbox.top + size;
-  let last = Number.NEGATIVE_INFINITY;
+  let last = -Infinity;
   u.ctx.strokeStyle = palette.lines[stroke.colour];
   u.ctx.lineWidth = 1.75 * ratio;
   u.ctx.beginPath();

@@ -5,10 +5,9 @@ import { count, plural, rate, value } from "../format";
 import { Legend } from "../legend";
 import { LOSS, type Panel, RATE } from "../panels";
 import { type Settings, withShown } from "../settings";
-import type { Run } from "../store";
+import { known, type Run } from "../store";
 import type { Palette } from "../theme";
 import type { Timeline } from "../timeline";
-import type { Mark } from "../wire";
 import { type Picture, Plot } from "./plot";
 import { padded, roomAhead } from "./scales";
 
@@ -19,6 +18,17 @@ export interface Scene {
   readonly settings: Settings;
   readonly palette: Palette;
 }
+
+/** The crosshair as a slider. */
+const CROSSHAIR = {
+  tabindex: "0",
+  role: "slider",
+  "aria-label": "Crosshair",
+  "aria-valuemin": "0",
+  "aria-valuemax": "100",
+  "aria-valuenow": "100",
+  "aria-valuetext": "off",
+};
 
 /** The figure of one panel. */
 export class PanelFigure {
@@ -49,7 +59,7 @@ export class PanelFigure {
       const hidden = this.#scene?.settings.hidden ?? [];
       change({ hidden: withShown(hidden, line.key, line.shownByDefault, !line.shown) });
     });
-    this.#host = element("div", "ew-plot");
+    this.#host = element("div", "ew-plot", lead ? CROSSHAIR : {});
     if (lead) this.#listenToKeys();
     this.root = element(
       "figure",
@@ -121,26 +131,15 @@ export class PanelFigure {
     const scene = this.#scene;
     if (panel === null || scene === null) return;
     const text = panel.title === RATE ? rate : value;
-    this.#legend.update(panel.lines, ({ series }) => {
+    this.#legend.update(panel.lines, panel.expected, ({ series }) => {
       if (series.count === 0) return "";
       if (this.#cursor === null) return text(series.last);
       return text(series.value(series.nearest(this.#cursor, scene.timeline.placement(series))));
     });
   }
 
-  /** The crosshair as a slider: arrows move it, Escape takes it away. */
+  /** Arrows move the crosshair, Escape takes it away. */
   #listenToKeys(): void {
-    this.#host.tabIndex = 0;
-    for (const [name, text] of [
-      ["role", "slider"],
-      ["aria-label", "Crosshair"],
-      ["aria-valuemin", "0"],
-      ["aria-valuemax", "100"],
-      ["aria-valuenow", "100"],
-      ["aria-valuetext", "off"],
-    ] as const) {
-      this.#host.setAttribute(name, text);
-    }
     this.#host.addEventListener("keydown", (event) => {
       const { timeline } = this.#scene ?? {};
       if (timeline === undefined || this.#plot === null || event.altKey || event.ctrlKey || event.metaKey)
@@ -174,7 +173,7 @@ export class PanelFigure {
     if (timeline === undefined) return;
     const at = this.#cursor;
     const part = at === null ? 1 : (at - timeline.start) / (timeline.end - timeline.start || 1);
-    this.#host.setAttribute("aria-valuenow", String(Math.round(Math.min(1, Math.max(0, part)) * 100)));
+    this.#host.setAttribute("aria-valuenow", String(Math.round(Math.min(1, part) * 100)));
     const values = [...this.#legend.root.querySelectorAll("button[aria-pressed=true]")].map(
       (b) => b.textContent,
     );
@@ -203,7 +202,7 @@ function pictureOf(panel: Panel, scene: Scene, lead: boolean, width: number, hei
     log: panel.log,
     lines,
     timeline,
-    marks: run.marks.filter((mark): mark is Mark => mark !== undefined).sort((a, b) => a.step - b.step),
+    marks: known(run.marks).sort((a, b) => a.step - b.step),
     labelMarks: lead,
     best: panel.title === LOSS ? run.validationLoss : null,
     palette,
@@ -243,7 +242,7 @@ function summaryOf(panel: Panel, { run, timeline }: Scene): string {
       return `${label}, ${kind}: ${plural(series.count, "point")}, ${range}${text(series.last)}.`;
     });
   if (lines.length === 0) return "No values yet.";
-  const marks = run.marks.filter((mark): mark is Mark => mark !== undefined);
+  const marks = known(run.marks);
   return [
     `Plot of ${panel.title} over ${timeline.axis === "step" ? "steps" : "epochs"}${panel.log ? ", log scale" : ""}.`,
     ...lines,

@@ -60,7 +60,6 @@ export class Plot {
         points: { show: false },
         drag: { x: false, y: false },
         dataIdx: () => null as unknown as number,
-        bind: { mousedown: () => null, dblclick: () => null },
         sync: { key: sync, scales: ["x", null] },
       },
       scales: {
@@ -97,11 +96,8 @@ export class Plot {
       // uPlot needs one series to find its scales, and there may be none to show.
       series: [{}, { scale: "y", show: false }, ...lines.map((line) => seriesOf(line, picture))],
       hooks: {
-        drawAxes: [
-          (u) =>
-            annotateBehind(u, this.#picture, `${FONT_SIZE * uPlot.pxRatio}px ${palette.font}`, uPlot.pxRatio),
-        ],
-        draw: [(u) => annotateOver(u, this.#picture, uPlot.pxRatio)],
+        drawAxes: [(u) => annotateBehind(u, this.#picture, FONT_SIZE)],
+        draw: [(u) => annotateOver(u, this.#picture)],
         setCursor: [(u) => onCursor(placeUnderCursor(u))],
       },
     };
@@ -158,7 +154,7 @@ function dataOf({ lines, timeline, log, x: [start, end], width }: Picture): uPlo
 function seriesOf({ stroke, series }: Line, { palette, width }: Picture): uPlot.Series {
   const colour = palette.lines[stroke.colour];
   const ring = stroke.marker === "ring";
-  const size = { none: 4, dot: 6, ring: 8.75 }[stroke.marker];
+  const size = { none: 5, dot: 6, ring: 8.75 }[stroke.marker];
   return {
     scale: "y",
     stroke: colour,

@@ -58,8 +58,8 @@ export function sample(series: Series, place: (i: number) => number, window: Win
       if (!Number.isNaN(column)) flush();
       column = next;
       first = i;
-      low = Number.POSITIVE_INFINITY;
-      high = Number.NEGATIVE_INFINITY;
+      low = Infinity;
+      high = -Infinity;
     }
     if (bottom < low) {
       low = bottom;
@@ -70,7 +70,7 @@ export function sample(series: Series, place: (i: number) => number, window: Win
       highFrom = i;
     }
   };
-  const gap = (i: number) => add(i, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY);
+  const gap = (i: number) => add(i, Infinity, -Infinity);
 
   // One point beyond each end, so that the line leaves the plot instead of ending in it.
   const from = Math.max(0, series.nearest(window.start, place) - 1);
