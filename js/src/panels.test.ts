@@ -56,6 +56,14 @@ describe("the running mean", () => {
   });
 });
 
+test("batches are pale beneath means, and at full strength without them", () => {
+  const opacity = (view: Settings["granularity"], ...specs: Partial<SeriesSpec>[]) =>
+    panels(specs, { granularity: view })[0]!.lines[0]!.stroke.opacity;
+  expect(opacity("both", train, mean)).toBeLessThan(0.6);
+  expect(opacity("both", train)).toBeGreaterThan(0.8);
+  expect(opacity("batch", train, mean)).toBeGreaterThan(0.8);
+});
+
 test("hidden names what differs from the default", () => {
   const key = "batch:loss";
   expect(withShown([], key, true, false)).toEqual([key]);

@@ -16,7 +16,7 @@ const HERE = 1;
 const LEFT_OUT = 2; // The kernel has it, but the snapshot skipped it: a line may pass over it.
 
 // The summary of a block: so many numbers side by side.
-const FIELDS = 8;
+const FIELDS = 7;
 const LOW = 0;
 const HIGH = 1;
 const LOW_POSITIVE = 2;
@@ -24,7 +24,6 @@ const NAN = 3;
 const INFINITE = 4;
 const NON_POSITIVE = 5;
 const POINTS = 6;
-const HOLES = 7;
 
 /** The summary of a series. */
 export interface Extent {
@@ -134,11 +133,6 @@ export class Series {
     return this.#summary[block * FIELDS + POINTS]! > 0;
   }
 
-  /** Whether a line must break at a block: nothing of it is here, and not all of it was left out. */
-  blockIsHole(block: number): boolean {
-    return !this.blockHas(block) && this.#summary[block * FIELDS + HOLES]! > 0;
-  }
-
   /** The lowest finite value of a block, or the lowest above zero; +Infinity if there is none. */
   blockLow(block: number, positive: boolean): number {
     return this.#summary[block * FIELDS + (positive ? LOW_POSITIVE : LOW)]!;
@@ -236,11 +230,7 @@ export class Series {
     const all = emptySummary();
     const end = Math.min(this.end, (block + 1) * BLOCK);
     for (let i = block * BLOCK; i < end; i++) {
-      const state = this.#state[i];
-      if (state !== HERE) {
-        if (state === HOLE) all[HOLES]!++;
-        continue;
-      }
+      if (!this.has(i)) continue;
       all[POINTS]!++;
       const value = this.#values[i]!;
       if (Number.isNaN(value)) all[NAN]!++;
@@ -277,5 +267,5 @@ function grown<T extends Float64Array | Uint8Array>(old: T, next: T): T {
 }
 
 function emptySummary(): number[] {
-  return [Infinity, -Infinity, Infinity, 0, 0, 0, 0, 0];
+  return [Infinity, -Infinity, Infinity, 0, 0, 0, 0];
 }

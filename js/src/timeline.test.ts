@@ -25,6 +25,11 @@ describe("on the axis epoch", () => {
     expect([line.start, line.end]).toEqual([7, 7.5]);
   });
 
+  test("a run that tells of epochs alone stands there, whatever axis is asked for", () => {
+    const line = new Timeline(run(0, [0, 0, 0], [1, 0, 0], [2, 0, null]), "step");
+    expect([line.axis, line.start, line.end]).toEqual(["epoch", 0, 3]);
+  });
+
   test("steps and places lead to one another", () => {
     const line = new Timeline(run(30, [0, 0, 10], [1, 10, 20]), "epoch");
     for (let step = 1; step <= 30; step++) expect(line.step(line.position(step))).toBe(step);

@@ -133,6 +133,31 @@ describe("what is shown", () => {
     expect(root.querySelectorAll("figure")).toHaveLength(2);
   });
 
+  test.each([420, 850, 980])("the card of %d pixels keeps its height when means come", async (width) => {
+    host.style.width = `${width}px`;
+    const model = new FakeModel();
+    const all = training(1);
+    const batches = all.series!.filter(({ granularity }) => granularity === "batch");
+    const columns = all.columns!.filter((column) => batches.some(({ id }) => id === column.series));
+    const { root } = mount(model, encode({ ...all, series: batches, columns }));
+    await frames();
+    expect(entries("loss")).toHaveLength(2);
+    const before = root.offsetHeight;
+    model.append(encode(training(1, { elapsed: 80 })));
+    await frames(3);
+    expect(entries("loss")).toHaveLength(4);
+    expect(root.offsetHeight).toBe(before);
+  });
+
+  test("a narrow panel leaves words in brackets out, and has them as its title", async () => {
+    host.style.width = "340px";
+    const { root } = mount(new FakeModel(), encode(training(1)));
+    await frames();
+    const entry = [...root.querySelectorAll<HTMLElement>("figure li button")][1]!;
+    expect(entry.querySelector(".ew-aside")!.checkVisibility()).toBe(false);
+    expect(entry.title).toContain("running mean (the console's number)");
+  });
+
   test("NaN is said in words, with its step", async () => {
     const draft = training(1, { columns: [{ series: 0, values: [1, 2, Number.NaN, 3, Number.NaN] }] });
     mount(new FakeModel(), encode(draft));

@@ -80,8 +80,8 @@ export function sample(series: Series, place: (i: number) => number, window: Win
     const end = Math.min(series.end, begin + BLOCK);
     // Epochs of very different length make blocks of very different width, so this is asked of each block.
     if (!exact && (place(end - 1) - place(begin)) * scale < 1) {
-      if (series.blockIsHole(block)) gap(begin);
-      else if (series.blockHas(block)) add(begin, series.blockLow(block, log), series.blockHigh(block));
+      if (series.blockHas(block)) add(begin, series.blockLow(block, log), series.blockHigh(block));
+      else if (series.isHole(begin) || series.isHole(end - 1)) gap(begin);
       continue;
     }
     for (let i = Math.max(from, begin); i < Math.min(to, end); i++) {

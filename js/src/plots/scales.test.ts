@@ -13,6 +13,19 @@ describe("ticks of a log scale", () => {
     expect(log(1e-30, 1e2, 200).slice(0, 3)).toEqual(["1e-30", "1e-25", "1e-20"]);
   });
 
+  test("end where numbers end", () => {
+    for (const [low, high] of [
+      [1e-3, 1e300],
+      [1e300, Number.MAX_VALUE],
+      [Number.MIN_VALUE, Number.MAX_VALUE],
+    ] as const) {
+      const ticks = logTicks(...padded(low, high, true), 300, 1e307);
+      expect(ticks.length).toBeGreaterThan(1);
+      expect(ticks.length).toBeLessThan(20);
+      expect(ticks.every(Number.isFinite)).toBe(true);
+    }
+  });
+
   test("are at even distances within one decade", () => {
     expect(tickLabels(logTicks(0.28, 0.46, 120, 0.05))).toEqual(["0.30", "0.35", "0.40", "0.45"]);
   });

@@ -6,8 +6,8 @@ export const ROOM_Y = 25;
 // Part of the range left free above and below the lines.
 const MARGIN = 0.05;
 
-/** The distances that ticks may have: 1, 2, 5, 10 ..., from 1e-32 on, as uPlot's arithmetic expects. */
-export const STEPS: number[] = Array.from({ length: 3 * 64 }, (_, k) =>
+/** The distances that ticks may have: 1, 2, 5, 10 ..., from 1e-32 on, which is as small as uPlot's arithmetic goes. */
+export const STEPS: number[] = Array.from({ length: 3 * 340 }, (_, k) =>
   Number(`${[1, 2, 5][k % 3]}e${Math.floor(k / 3) - 32}`),
 );
 export const WHOLE_STEPS = STEPS.filter((step) => step >= 1);
@@ -17,7 +17,8 @@ export function padded(low: number, high: number, log: boolean): [number, number
   if (!(low <= high)) return [0, 1];
   if (log) {
     const [min, max] = widened(Math.log10(low), Math.log10(high), 0.15);
-    return [10 ** min, 10 ** max];
+    // A loss that runs away passes through 1e300 on its way to infinity.
+    return [Math.max(10 ** min, Number.MIN_VALUE), Math.min(10 ** max, Number.MAX_VALUE)];
   }
   return widened(low, high, Math.abs(low) * 0.05 || 0.5);
 }
@@ -48,7 +49,7 @@ export function roomAhead(start: number, end: number): number {
  */
 export function logTicks(min: number, max: number, height: number, step: number): number[] {
   const ticks: number[] = [];
-  const room = height / Math.log10(max / min);
+  const room = height / (Math.log10(max) - Math.log10(min));
   if (height < 0.8 * room) {
     // Within one decade, round numbers at even distances read better than 1, 2, 5.
     for (let k = Math.ceil(min / step); k * step <= max; k++) ticks.push(Number((k * step).toPrecision(12)));
