@@ -1,4 +1,4 @@
-"""The end of a notebook cell, told to the runs that no hook ends.
+"""The end of a notebook cell, told to the runs that nothing else ends.
 
 Most frameworks call no hook when training is interrupted or raises. IPython's ``post_run_cell`` event still comes,
 with the exception that ended the cell.
@@ -22,7 +22,7 @@ _hooked: Any = None
 
 
 def watch(run: Run, *, within_call: bool = False) -> None:
-    """End `run` when the cell that trains it ends by an exception.
+    """End `run` when the cell that trains it ends by an exception, or with the last of its epochs.
 
     Parameters
     ----------
@@ -61,3 +61,5 @@ def _after_cell(result: Any) -> None:
             run.end_by(error)
         elif within_call:
             run.end("stopped")
+        elif run.epochs_done:
+            run.end()

@@ -51,7 +51,8 @@ class Run:
                 run.log_epoch(val_loss=val_loss)
 
     Without ``epochs`` and ``batches`` each `log` is a batch and each `log_epoch` ends an epoch. Without ``with``,
-    call `end`; an error that ends the notebook cell ends the run as well.
+    call `end`; in a notebook the end of the cell does so too where `epochs` has come to its end or an error ended the
+    cell.
 
     Parameters
     ----------
@@ -90,6 +91,7 @@ class Run:
         self._epoch_counted = False
         self._epoch_walked = False
         self._in_epochs = False
+        self._epochs_done = False
         self._before_end: list[Callable[[], object]] = []
         self._batch: dict[str, Any] | None = None
         self._batch_size: float | None = None
@@ -112,6 +114,11 @@ class Run:
     def step(self) -> int:
         """How many batches have ended."""
         return self._step
+
+    @property
+    def epochs_done(self) -> bool:
+        """Whether `epochs` has gone through all of them."""
+        return self._epochs_done
 
     @property
     def last_active(self) -> float:
@@ -150,6 +157,7 @@ class Run:
             raise ValueError(f"A range of epochs counts up by one and holds at least one, got {epochs!r}.")
         self._check_running("epochs")
         self._planned = plan[-1] + 1
+        self._epochs_done = False
         return self._go_through(plan)
 
     def _go_through(self, plan: range) -> Iterator[int]:
@@ -163,6 +171,7 @@ class Run:
             self._begin_due_epoch()
             self._close_epoch()
         self._in_epochs = False
+        self._epochs_done = True
 
     def batches(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Go through the training batches of an epoch: ``for x, y in run.batches(loader)``.

@@ -57,6 +57,13 @@ def test_a_run_goes_on_from_cell_to_cell(shell, bus):
     assert told(bus.runs[0]) == ("completed", None)
 
 
+def test_a_run_whose_epochs_are_all_done_has_ended_with_its_cell(shell, bus):
+    """Without `with` and `end`, a loop that came to its end does not look as if it were still training."""
+    shell.run_cell("run = Run('a', bus=bus)\nfor epoch in run.epochs(2):\n    run.log(loss=1.0)")
+    assert told(bus.runs[0]) == ("completed", None)
+    assert bus.runs[0].epoch["loss"].tolist() == [1, 1]
+
+
 def test_an_error_in_a_cell_that_trained_something_else_leaves_the_run_alone(shell, bus):
     shell.run_cell("run = Run('a', bus=bus)\nrun.log(loss=1.0)")
     shell.run_cell("other = Run('b', bus=bus)\nother.log(loss=1.0)\n1 / 0")
