@@ -12,7 +12,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from . import wire
+from . import cell, wire
 from .bus import Bus
 from .bus import bus as shared_bus
 from .errors import unknown_keywords
@@ -105,6 +105,10 @@ class EpochWidget(anywidget.AnyWidget):
         self._done: set[str] = set()
         self._lock = RLock()
         self._sender: Thread | None = None
+        # The cells whose output shows it. One that was shown and is shown no more sends nothing until it is again:
+        # whoever runs a cell ten times has ten widgets, of which one can be seen.
+        self._cells: set[str] = set()
+        self._out_of_sight = False
         self._next_snapshot = 0.0
         super().__init__(**view)
         self._bus.subscribe(self._run_started, RunStarted)
@@ -112,8 +116,7 @@ class EpochWidget(anywidget.AnyWidget):
         with self._lock:
             self._sent = self._take_snapshot()
             self._send_new()
-        if any(history.status == "running" for history in self._bus.runs):
-            self._start_sender()
+        self._start_sender()
 
     def __repr__(self) -> str:
         # The same before, during and after a run, so that a saved notebook does not change by itself.
@@ -126,19 +129,40 @@ class EpochWidget(anywidget.AnyWidget):
         self._bus.unsubscribe(self._run_ended)
         super().close()
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        shown_by = cell.present()
+        if shown_by is not None and shown_by not in self._cells:
+            self._cells.add(shown_by)
+            cell.when_run_again(shown_by, self._cell_runs_again)
+        if self._out_of_sight:
+            self._out_of_sight = False
+            self._catch_up()
+            self._start_sender()
+        return super()._repr_mimebundle_(**kwargs)
+
+    def _cell_runs_again(self, cell_id: str) -> None:
+        self._cells.discard(cell_id)
+        self._out_of_sight = not self._cells
+
     def _run_started(self, _event: RunStarted) -> None:
         self._start_sender()
 
     def _run_ended(self, _event: RunEnded) -> None:
         # In the thread that trained, so that the page is complete when its cell ends.
+        if not self._out_of_sight:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
         try:
             with self._lock:
                 self._send_new()
                 self._take_snapshot()
         except Exception:
-            _log.exception("[epochwidget] the end of a run could not be drawn in this widget.")
+            _log.exception("[epochwidget] the newest points could not be drawn in this widget.")
 
     def _start_sender(self) -> None:
+        if self._out_of_sight or not self._training():
+            return
         with self._lock:
             if self._sender is None or not self._sender.is_alive():
                 self._sender = Thread(target=self._keep_sending, name="epochwidget-sender", daemon=True)
@@ -155,13 +179,16 @@ class EpochWidget(anywidget.AnyWidget):
                     pause = max(_SEND_EVERY, (time.thread_time() - began) / _SEND_SHARE)
                     if time.perf_counter() >= self._next_snapshot:
                         self._take_snapshot()
-                    if not any(history.status == "running" for history in self._bus.runs):
+                    if self._out_of_sight or not self._training():
                         self._sender = None
                         return
             except Exception:
                 _log.exception("[epochwidget] drawing has stopped in this widget; the training goes on.")
                 self._sender = None
                 return
+
+    def _training(self) -> bool:
+        return any(history.status == "running" for history in self._bus.runs)
 
     def _send_new(self) -> None:
         for history in list(self._bus.runs):

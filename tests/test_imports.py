@@ -23,7 +23,7 @@ LAYERS = {
     "cell": {"run"},  # for its annotations
     "run": {"bus", "cell", "errors", "events", "history", "scalars", "series"},
     "wire": {"columns", "history", "panels"},
-    "widget": {"bus", "errors", "events", "history", "wire"},
+    "widget": {"bus", "cell", "errors", "events", "history", "wire"},
 }
 
 

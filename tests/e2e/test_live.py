@@ -256,3 +256,37 @@ def test_it_fits_the_page(open_notebook: Open, width: int) -> None:
     widget.screenshot(f"width-{width}-light")
     notebook.theme("JupyterLab Dark")
     widget.screenshot(f"width-{width}-dark")
+
+
+RERUN = """
+import time
+import epochwidget as ew
+widget = ew.EpochWidget()
+display(widget)
+with ew.Run("again") as run:
+    for _ in run.batches(range(40)):
+        run.log(loss=1.0)
+        time.sleep(0.02)
+"""
+COUNT = """
+import gc
+from ipywidgets import Widget
+widgets = [one for one in gc.get_objects() if isinstance(one, ew.EpochWidget)]
+print(len(widgets), sum(len(one._sent) == 3 for one in widgets))
+"""
+
+
+def test_a_cell_run_again_shows_a_new_run_and_its_old_widgets_send_no_more(open_notebook: Open) -> None:
+    notebook = open_notebook(RERUN, COUNT, "display(widget)", DUMP)
+    for _ in range(3):
+        notebook.run_and_wait(0)
+        notebook.page.wait_for_function("document.querySelectorAll('.epochwidget').length === 1")
+    assert "again · run 3" in notebook.widget().text
+    notebook.run_and_wait(1)
+    assert notebook.text(1).split() == ["3", "1"], "of three widgets only the one in sight was sent the third run"
+    notebook.run_and_wait(2)
+    notebook.run_and_wait(0)
+    notebook.run_and_wait(3)
+    for index in (0, 1):
+        assert notebook.widget(index).points("batch", "loss")["values"] == [1.0] * 40
+        assert "again · run 4" in notebook.widget(index).text, "a widget that another cell shows goes on"
