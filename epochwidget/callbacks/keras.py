@@ -196,6 +196,9 @@ class _WatchedStep:
     def on(cls, model: Any) -> _WatchedStep | None:
         """Return the watched step of a model, or None where Keras leaves no way to one."""
         backend = keras.backend.backend()
+        # Not all that is needed here is promised by Keras: another version may not have it.
+        if not all(hasattr(model, name) for name in ("_loss_tracker", "_compile_metrics", "train_function")):
+            return None
         if backend not in ("tensorflow", "torch") or _has_own_step(model):
             return None
         if backend == "tensorflow" and model.distribute_strategy.num_replicas_in_sync > 1:
@@ -334,10 +337,16 @@ class _OwnResults:
     def _update(self, metric: Any, *args: Any, **kwargs: Any) -> None:
         del metric.update_state
         variables = metric.variables
-        zero = [ops.zeros(variable.shape, variable.dtype) for variable in variables]
-        counted = metric.stateless_update_state(zero, *args, **kwargs)
+        try:
+            zero = [ops.zeros(variable.shape, variable.dtype) for variable in variables]
+            counted = metric.stateless_update_state(zero, *args, **kwargs)
+            result = metric.stateless_result(counted)
+        except Exception:  # some metrics of some versions of Keras cannot do this: then no own result
+            metric.update_state(*args, **kwargs)
+            return
         # A copy, for a result may be the very tensor that is counted on.
-        self._results[id(metric)] = keras.tree.map_structure(ops.copy, metric.stateless_result(counted))
+        copied = {name: ops.copy(one) for name, one in result.items()} if isinstance(result, dict) else ops.copy(result)
+        self._results[id(metric)] = copied
         for variable, more in zip(variables, counted, strict=True):
             variable.assign_add(more)
 
@@ -355,7 +364,7 @@ class _OwnResults:
         return {
             name: value
             for name, value in logs.items()
-            if len(value.shape) == 0 and not any(other in name for other in others)
+            if len(getattr(value, "shape", ())) == 0 and not any(other in name for other in others)
         }
 
     def leave(self) -> None:
