@@ -19,7 +19,7 @@ help:
 	@echo "make bench   measure what watching costs"
 	@echo "make clean   remove everything that was set up or built"
 
-demo: .venv/.demo
+demo: .venv/.demo $(PAGE)
 	$(BIN)/jupyter lab --port=$(PORT) $(ROOT) $(ARGS) notebooks/quickstart.ipynb
 
 build: $(PAGE)
@@ -36,7 +36,7 @@ test: lint
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --nbval-lax notebooks
 
-bench: .venv/.bench
+bench: .venv/.bench $(PAGE)
 	$(BIN)/python benchmarks/hot_path.py
 	$(BIN)/python benchmarks/fit_overhead.py
 
@@ -57,7 +57,8 @@ js/node_modules/.package-lock.json: js/package-lock.json
 		{ echo "epochwidget needs Python 3.11 or newer; name it by: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-.venv/.demo: .venv/bin/python pyproject.toml constraints.txt $(PAGE)
+# The package is installed in place, so a page that was built anew needs no new installation.
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt | $(PAGE)
 	$(PIP) --editable '.[demo]'
 	@touch $@
 
