@@ -23,7 +23,6 @@ const names = readdirSync(golden).filter((name) => name.endsWith(".bin"));
 describe("golden frames", () => {
   test("are there", () => expect(names.length).toBeGreaterThan(0));
 
-
   test.each(names)("%s reads as its twin says", (name) => {
     const frame = spelled(decode(readFileSync(`${golden}${name}`))) as { runs: { columns: object[] }[] };
     const twin = JSON.parse(readFileSync(`${golden}${name.replace(/\.bin$/, ".json")}`, "utf8"));
