@@ -20,7 +20,7 @@ help:
 	@echo "make clean   remove everything that was set up or built"
 
 demo: .venv/.demo $(PAGE)
-	$(BIN)/jupyter lab --port=$(PORT) $(ROOT) $(ARGS) notebooks/quickstart.ipynb
+	$(BIN)/jupyter lab --port=$(PORT) --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb $(ROOT) $(ARGS)
 
 build: $(PAGE)
 
@@ -47,7 +47,7 @@ $(PAGE): js/node_modules/.package-lock.json js/package.json js/build.mjs $(shell
 	npm --prefix js run --silent build
 
 js/node_modules/.package-lock.json: js/package-lock.json
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' || \
+	@node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))' || \
 		{ echo "epochwidget needs Node 20 or newer to build its page: https://nodejs.org"; exit 1; }
 	npm --prefix js ci --no-audit --no-fund --loglevel=error
 	@touch $@
