@@ -18,6 +18,7 @@ back when the run ends.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
@@ -40,6 +41,11 @@ if int(keras.__version__.split(".")[0]) < 3:
     )
 
 _READ_EVERY = 0.05
+
+# What is used here of a model and not promised by Keras.
+_NEEDED = ("_loss_tracker", "_compile_loss", "_compile_metrics", "train_function", "make_train_function")
+
+_log = logging.getLogger("epochwidget")
 
 
 class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -197,7 +203,7 @@ class _WatchedStep:
         """Return the watched step of a model, or None where Keras leaves no way to one."""
         backend = keras.backend.backend()
         # Not all that is needed here is promised by Keras: another version may not have it.
-        if not all(hasattr(model, name) for name in ("_loss_tracker", "_compile_metrics", "train_function")):
+        if not all(hasattr(model, name) for name in _NEEDED):
             return None
         if backend not in ("tensorflow", "torch") or _has_own_step(model):
             return None
@@ -259,32 +265,27 @@ class _WatchedStep:
 
     def _take(self, data: Any) -> Any:
         model = self._model()
+        own = _OwnResults(model)
         rate = _UsedRate(model.optimizer) if self._has_rate else None
-        own = _OwnResults()
-        own.watch([metric for metric in model.metrics if metric is not model._compile_metrics])
-
-        def compute_metrics(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            metrics = model._compile_metrics
-            if metrics is not None:
-                if not metrics.built:  # its metrics exist from the first batch on, and this may be the first
-                    metrics.build(y, y_pred)
-                own.watch([metrics])
-            return type(model).compute_metrics(model, x, y, y_pred, sample_weight)
-
-        model.compute_metrics = compute_metrics
         try:
+            # Between these two lines all is Keras's own; what fails there would have failed without us.
             logs = type(model).train_step(model, data)
-            values = own.named(model)
         finally:
-            del model.compute_metrics
             own.leave()
             used = 0.0 if rate is None else rate.used()
-        if self._tape is None or list(values) != self._names:
+        try:
+            self._keep(used, own.named(), model)
+        except Exception:
+            _log.exception("[epochwidget] the batches' own values cannot be had; the training goes on.")
+        return logs
+
+    def _keep(self, rate: Any, values: Mapping[str, Any], model: Any) -> None:
+        if self._tape is None:
             self._names = list(values)
             rows = 2 * self.room * model.steps_per_execution
             self._tape = _TorchTape() if self._backend == "torch" else _TensorFlowTape(rows, len(values) + 1)
-        self._tape.write([used, *values.values()])
-        return logs
+        # A graph that is traced again may know more names. They come too late for the tape.
+        self._tape.write([rate, *(values.get(name, float("nan")) for name in self._names)])
 
 
 class _UsedRate:
@@ -321,16 +322,36 @@ class _UsedRate:
 
 
 class _OwnResults:
-    """The results of metrics over a single batch, taken as the batch is counted."""
+    """The results of a model's metrics over a single batch, taken as the batch is counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Any) -> None:
+        self._model = model
         self._results: dict[int, Any] = {}
         self._watched: list[Any] = []
+        # The metrics of `compile` come to be with the first batch, and this may be the first: they are built, and
+        # watched, right before Keras would build them.
+        model.compute_loss = self._compute_loss
+        model.compute_metrics = self._compute_metrics
+        collections = (model._compile_metrics, model._compile_loss)
+        self._watch([metric for metric in model.metrics if metric not in collections])
 
-    def watch(self, metrics: list[Any]) -> None:
-        """Take the result of each next update of these metrics, as far as it can be had."""
+    def _compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *rest: Any, **more: Any) -> Any:
+        self._build(self._model._compile_loss, y, y_pred)
+        return type(self._model).compute_loss(self._model, x, y, y_pred, *rest, **more)
+
+    def _compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        self._build(self._model._compile_metrics, y, y_pred)
+        return type(self._model).compute_metrics(self._model, x, y, y_pred, sample_weight)
+
+    def _build(self, collection: Any, y: Any, y_pred: Any) -> None:
+        if collection is not None:
+            if not collection.built:
+                collection.build(y, y_pred)
+            self._watch(collection.metrics)
+
+    def _watch(self, metrics: list[Any]) -> None:
         for metric in _single(metrics):
-            if _is_additive(metric):
+            if _is_additive(metric) and metric not in self._watched:
                 self._watched.append(metric)
                 metric.update_state = partial(self._update, metric)
 
@@ -350,14 +371,14 @@ class _OwnResults:
         for variable, more in zip(variables, counted, strict=True):
             variable.assign_add(more)
 
-    def named(self, model: Any) -> dict[str, Any]:
+    def named(self) -> dict[str, Any]:
         """Return the results under the names that Keras gives them, those alone that were taken and are numbers."""
-        others = [metric.name for metric in _single(model.metrics) if id(metric) not in self._results]
+        others = [metric.name for metric in _single(self._model.metrics) if id(metric) not in self._results]
         watched = [metric for metric in self._watched if id(metric) in self._results]
         try:
             for metric in watched:
                 metric.result = partial(self._results.__getitem__, id(metric))
-            logs = model.get_metrics_result()
+            logs = self._model.get_metrics_result()
         finally:
             for metric in watched:
                 vars(metric).pop("result", None)
@@ -368,7 +389,9 @@ class _OwnResults:
         }
 
     def leave(self) -> None:
-        """Leave the metrics as they were."""
+        """Leave the model and its metrics as they were."""
+        for name in ("compute_loss", "compute_metrics"):
+            vars(self._model).pop(name, None)
         for metric in self._watched:
             vars(metric).pop("update_state", None)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import epochwidget as ew
-from epochwidget.callbacks.keras import EpochCallback
+from epochwidget.callbacks.keras import EpochCallback, _WatchedStep
 
 from . import contract
 
@@ -124,6 +124,52 @@ def test_batch_values_running_mean_and_history_reconcile(sample_weight: Any, cla
         assert running[batches][-1] == pytest.approx(kept["loss"][epoch], rel=1e-6)
     for name, values in kept.items():
         assert watch.history.epoch[name] == pytest.approx(values, rel=1e-6), name
+
+
+@pytest.mark.parametrize("keyed", [True, False], ids=["dict", "list"])
+@pytest.mark.parametrize("how", [{}, {"run_eagerly": True}], ids=str)
+def test_several_outputs_have_their_own_losses(keyed: bool, how: dict[str, Any]) -> None:
+    """Each output's loss is the batch's own too, from the first batch on, and the total is their weighted sum."""
+
+    def fit(*callbacks: Any) -> tuple[dict[str, Any], list[Any]]:
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input((5,))
+        outputs = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b")}
+        model = keras.Model(inputs, outputs if keyed else list(outputs.values()))
+        both = {"a": "mse", "b": "mae"}
+        weights = {"a": 1, "b": 2}
+        metrics = {"a": ["mae"], "b": ["mse"]}
+        if keyed:
+            model.compile("sgd", both, loss_weights=weights, metrics=metrics, **how)
+        else:
+            model.compile("sgd", [*both.values()], loss_weights=[*weights.values()], metrics=[*metrics.values()], **how)
+        target = {"a": Y, "b": 1 - Y} if keyed else [Y, 1 - Y]
+        kept = model.fit(
+            X, target, batch_size=32, epochs=2, shuffle=False, verbose=0, callbacks=list(callbacks)
+        ).history
+        return kept, model.get_weights()
+
+    watch = callback()
+    kept, weights = fit(watch)
+    plain, plain_weights = fit()
+    assert kept == plain
+    assert all(np.array_equal(one, other) for one, other in zip(weights, plain_weights, strict=True))
+    batch = watch.history.batch
+    assert {name: len(batch[name]) for name in kept} == dict.fromkeys(kept, 8)
+    assert batch["loss"] == pytest.approx(batch["a_loss"] + 2 * batch["b_loss"], rel=1e-5)
+    assert batch["a_mae"][3] != pytest.approx(batch["running_a_mae"][3], rel=1e-3)
+
+
+def test_what_cannot_be_watched_is_trained_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    """Should Keras change under us, the training goes on and the running means remain."""
+    model, watch = classifier(), callback()
+    watched = _WatchedStep.on(model)
+    assert watched is not None
+    watched._keep = None  # no function any more
+    kept = model.fit(X, Y, batch_size=32, epochs=1, verbose=0, callbacks=[watch]).history
+    assert "the training goes on" in caplog.text
+    assert watch.history.batch["running_loss"][-1] == pytest.approx(kept["loss"][0])
+    assert "loss" not in watch.history.batch
 
 
 def test_watching_changes_nothing() -> None:
