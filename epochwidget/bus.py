@@ -113,5 +113,14 @@ class Bus:
                 )
 
 
+def chosen(given: Bus | None, owner: str) -> Bus:
+    """Return the bus that `owner` was given, by default the shared one; raise if it is none."""
+    if given is None:
+        return bus
+    if not isinstance(given, Bus):
+        raise TypeError(f"{owner}(bus=...) needs an epochwidget.Bus, got {given!r}.")
+    return given
+
+
 #: The bus that everything uses unless told otherwise.
 bus = Bus()

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from . import cell
-from .bus import Bus
-from .bus import bus as shared_bus
+from .bus import Bus, chosen
 from .errors import checked_count, checked_name, unknown_keywords
 from .events import (
     BatchEnded,
@@ -74,10 +73,8 @@ class Run:
     ) -> None:
         if unknown:
             raise unknown_keywords("Run", unknown, ("name", "epochs", "bus"))
-        if bus is not None and not isinstance(bus, Bus):
-            raise TypeError(f"Run(bus=...) needs an epochwidget.Bus, got {bus!r}.")
         self.id = uuid4().hex
-        self.bus = shared_bus if bus is None else bus
+        self.bus = chosen(bus, "Run")
         self.name = f"run {self.bus.runs.begun + 1}" if name is None else checked_name("The name of a run", name)
         self._planned = None if epochs is None else checked_count("The number of epochs", epochs)
         self._status: Status = "running"
@@ -153,8 +150,8 @@ class Run:
         if epochs is None:
             raise TypeError("run.epochs() has to be told how many epochs there are, for example run.epochs(3).")
         plan = epochs if isinstance(epochs, range) else range(checked_count("The number of epochs", epochs))
-        if not plan or plan.step != 1:
-            raise ValueError(f"A range of epochs counts up by one and holds at least one, got {epochs!r}.")
+        if not plan or plan.step != 1 or plan.start < 0:
+            raise ValueError(f"A range of epochs counts up from 0 or more by one, got {epochs!r}.")
         self._check_running("epochs")
         self._planned = plan[-1] + 1
         self._epochs_done = False

@@ -13,7 +13,7 @@ import anywidget
 import traitlets
 
 from . import cell, wire
-from .bus import Bus
+from .bus import Bus, chosen
 from .bus import bus as shared_bus
 from .errors import unknown_keywords
 from .events import RunEnded, RunStarted
@@ -23,6 +23,9 @@ from .history import History
 # this share of the time: about 1 ms a message on a slow machine, and more for snapshots of long runs.
 _SEND_EVERY, _SEND_SHARE = 0.05, 0.005
 _SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.003
+# The end of a run has its snapshot at once, unless runs end so quickly one after the other that this would take more
+# than this share of the time; then the sender follows.
+_ENDING_SHARE = 0.05
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -90,17 +93,17 @@ class EpochWidget(anywidget.AnyWidget):
     height = traitlets.Int(300, min=120, max=2000).tag(sync=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
 
+    # Also where the arguments were refused: ipywidgets closes what it forgets.
+    _closed = Signal()
+    _bus = shared_bus
+
     def __init__(self, *, bus: Bus | None = None, **view: Any) -> None:
-        self._closed = Signal()
-        self._bus = shared_bus
         known = [name for name in type(self).class_traits(sync=True) if not name.startswith("_")]
         unknown = [name for name in view if name not in known]
         if unknown:
             raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
-        if bus is not None and not isinstance(bus, Bus):
-            raise TypeError(f"EpochWidget(bus=...) needs an epochwidget.Bus, got {bus!r}.")
-        if bus is not None:
-            self._bus = bus
+        self._bus = chosen(bus, "EpochWidget")
+        self._closed = Signal()
         self._sent: dict[str, wire.Sent] = {}
         self._done: set[str] = set()
         self._lock = RLock()
@@ -109,7 +112,8 @@ class EpochWidget(anywidget.AnyWidget):
         # whoever runs a cell ten times has ten widgets, of which one can be seen.
         self._cells: set[str] = set()
         self._out_of_sight = False
-        self._next_snapshot = 0.0
+        self._next_snapshot = self._next_ending = 0.0
+        self._snapshot_due = False
         super().__init__(**view)
         self._bus.subscribe(self._run_started, RunStarted)
         self._bus.subscribe(self._run_ended, RunEnded)
@@ -151,17 +155,22 @@ class EpochWidget(anywidget.AnyWidget):
         # In the thread that trained, so that the page is complete when its cell ends.
         if not self._out_of_sight:
             self._catch_up()
+            self._start_sender()
 
     def _catch_up(self) -> None:
         try:
             with self._lock:
                 self._send_new()
-                self._take_snapshot()
+                self._snapshot_due = True
+                began = time.thread_time()
+                if time.perf_counter() >= self._next_ending:
+                    self._take_snapshot()
+                    self._next_ending = time.perf_counter() + (time.thread_time() - began) / _ENDING_SHARE
         except Exception:
             _log.exception("[epochwidget] the newest points could not be drawn in this widget.")
 
     def _start_sender(self) -> None:
-        if self._out_of_sight or not self._training():
+        if not self._wanted():
             return
         with self._lock:
             if self._sender is None or not self._sender.is_alive():
@@ -174,21 +183,23 @@ class EpochWidget(anywidget.AnyWidget):
         while not self._closed.wait(pause):
             try:
                 with self._lock:
+                    if not self._wanted():
+                        self._sender = None
+                        return
                     began = time.thread_time()
                     self._send_new()
                     pause = max(_SEND_EVERY, (time.thread_time() - began) / _SEND_SHARE)
                     if time.perf_counter() >= self._next_snapshot:
                         self._take_snapshot()
-                    if self._out_of_sight or not self._training():
-                        self._sender = None
-                        return
             except Exception:
                 _log.exception("[epochwidget] drawing has stopped in this widget; the training goes on.")
                 self._sender = None
                 return
 
-    def _training(self) -> bool:
-        return any(history.status == "running" for history in self._bus.runs)
+    def _wanted(self) -> bool:
+        if self._out_of_sight:
+            return False
+        return self._snapshot_due or any(history.status == "running" for history in self._bus.runs)
 
     def _send_new(self) -> None:
         for history in list(self._bus.runs):
@@ -210,4 +221,5 @@ class EpochWidget(anywidget.AnyWidget):
         self._snapshot, complete = wire.snapshot(self._bus.runs)
         pause = max(_SNAPSHOT_EVERY, (time.thread_time() - began) / _SNAPSHOT_SHARE)
         self._next_snapshot = time.perf_counter() + pause
+        self._snapshot_due = False
         return complete

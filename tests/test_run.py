@@ -134,11 +134,11 @@ def test_a_range_of_epochs_takes_a_run_up_again(bus):
         (True, TypeError, "The number of epochs has to be a whole number, got True."),
         (3.0, TypeError, "The number of epochs has to be a whole number, got 3.0."),
         ("3", TypeError, "The number of epochs has to be a whole number, got '3'."),
-        (range(3, 3), ValueError, "A range of epochs counts up by one and holds at least one, got range(3, 3)."),
+        (range(3, 3), ValueError, "A range of epochs counts up from 0 or more by one, got range(3, 3)."),
         (
             range(5, 0, -1),
             ValueError,
-            "A range of epochs counts up by one and holds at least one, got range(5, 0, -1).",
+            "A range of epochs counts up from 0 or more by one, got range(5, 0, -1).",
         ),
     ],
 )

@@ -350,3 +350,18 @@ def test_runs_that_have_ended_are_encoded_no_more(bus, show, monkeypatch):
     with Run("third", bus=bus) as run:
         run.log(loss=1.0)
     assert set(encoded) == {"third"}
+
+
+def test_many_short_runs_do_not_make_a_snapshot_each_and_the_last_has_all(bus, show, monkeypatch):
+    """What a snapshot costs grows with the runs there are, so it must not be paid at the end of every one."""
+    taken = []
+    take = epochwidget.wire.snapshot
+    monkeypatch.setattr(epochwidget.wire, "snapshot", lambda runs: taken.append(len(runs)) or take(runs))
+    widget = show()
+    for number in range(200):
+        with Run(f"run of number {number}", bus=bus) as run:
+            run.log(loss=float(number))
+    for thread in senders():
+        thread.join(30)
+    assert len(taken) < 100
+    assert losses(snapshot(widget)[run.id]) == [199]

@@ -29,7 +29,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..bus import Bus
+from ..bus import Bus, chosen
 from ..errors import checked_name, unknown_keywords
 from ..history import History
 from ..run import Run
@@ -57,7 +57,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     - ``running_loss``, ...: the mean since the epoch began, which the console shows;
     - ``lr``: the learning rate that the batch was trained with.
 
-    Those of an epoch are Keras's own: ``loss``, ``val_loss``, ...
+    Those of an epoch are Keras's own: ``loss``, ``val_loss``, ... What other callbacks add to the logs of an epoch, as
+    ``ReduceLROnPlateau`` does, is among them if those callbacks stand before this one.
 
     Where Keras leaves no way to a batch's own value, only what is known is there, under its own kind:
 
@@ -85,7 +86,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
         super().__init__()
         self._name = None if name is None else checked_name("The name of a run", name)
-        self._bus = bus
+        self._bus = chosen(bus, "EpochCallback")
         self._run: Run | None = None
         self._step: _WatchedStep | None = None
         self._ended: list[tuple[float, int, dict[str, Any]]] = []

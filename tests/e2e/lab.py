@@ -204,6 +204,11 @@ class Widget:
             assert time.monotonic() < deadline, f"only {found} points of {granularity} {name} after a minute"
             self.page.wait_for_timeout(50)
 
+    def kinds(self, panel: str) -> set[str]:
+        """Return what a panel's legend says is drawn, without the values: "train batch"."""
+        entries = self.panel(panel).get_by_role("list").get_by_role("button", pressed=True).all_text_contents()
+        return {" ".join(entry.split()[:-1]) for entry in entries}
+
     def pixels(self, panel: str) -> str:
         """Return a panel's plot as a data URL: it changes when what is drawn does."""
         drawn: str = self.panel(panel).evaluate("figure => figure.querySelector('canvas').toDataURL()")
