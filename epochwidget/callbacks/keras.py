@@ -424,7 +424,7 @@ class _TensorFlowTape:
         if written == self._seen:
             return []
         ring = self._ring.numpy()
-        rows = [ring[index % self._rows].tolist() for index in range(self._seen, written)]
+        rows: list[list[float]] = ring[np.arange(self._seen, written) % self._rows].tolist()
         self._seen = written
         return rows
 
@@ -484,6 +484,9 @@ def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
     """Return the logs as floats; a metric with several numbers has each under its own name."""
     numbers = {}
     for name, value in logs.items():
+        if type(value) is float:  # as a rule; this is done for every batch
+            numbers[name] = value
+            continue
         array = np.asarray(value, dtype=np.float64)
         if array.ndim == 0:
             numbers[name] = float(array)
