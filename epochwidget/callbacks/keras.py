@@ -154,9 +154,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not ended:
             return
         if self._step is None:
-            kind = "running" if _has_own_step(self.model) is False else "reported"
+            kind = "reported" if _has_own_step(self.model) else "running"
             for at, batch, logs in ended:
-                self._batch_ended({}, self._named(kind, logs), batch, at)
+                self._batch_ended(self._named(kind, logs), batch, at)
             return
         rows = self._step.read()
         size = self.model.steps_per_execution
@@ -167,7 +167,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             last = of_execution[-1] if of_execution else {}
             self._end_batch({**last, **self._named("running", logs)}, at)
 
-    def _batch_ended(self, own: dict[str, float], logs: dict[str, float], batch: int, at: float) -> None:
+    def _batch_ended(self, logs: dict[str, float], batch: int, at: float) -> None:
         # One call may stand for several steps, and the index of the last overshoots where an epoch ends earlier.
         steps = self.params.get("steps")
         done = batch + 1 if steps is None else min(batch + 1, steps)
@@ -175,7 +175,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._end_batch({}, at)
         if self._rate is not None:
             logs["lr"], self._rate = self._rate, None
-        self._end_batch({**own, **logs}, at)
+        self._end_batch(logs, at)
 
     def _end_batch(self, values: dict[str, float], at: float) -> None:
         self._batches += 1
