@@ -244,7 +244,7 @@ class Run:
             return
         if self._epoch is None:
             self._begin_due_epoch()
-        self._end_batch(values, batch_size, perf_counter())
+        self.batch_ended(values, size=batch_size)
 
     def log_epoch(self, /, **values: Any) -> None:
         """Log values of the epoch: ``run.log_epoch(val_loss=val_loss)``; ``val_`` marks validation.
@@ -362,9 +362,8 @@ class Run:
         at
             When it ended, on the clock of ``time.perf_counter``, by default now.
         """
-        self._end_batch(values, size, perf_counter() if at is None else at)
-
-    def _end_batch(self, values: Mapping[str, Any], size: float | None, at: float) -> None:
+        if at is None:
+            at = perf_counter()
         self._step = step = next(self._steps)
         first = self._epoch_first
         self.bus.emit(BatchEnded(self.id, self._epoch or 0, step - first - 1, step, at - self._origin, values, size))
