@@ -8,9 +8,11 @@ batch's own values are taken where they arise. While a run is watched, ``model.t
 2. takes Keras's own training step, in which each metric counts the batch from zero, gives its result over that batch
    alone, and then adds what it has counted to its state: ``logs`` and ``History`` are bit for bit what they would have
    been, for ``0 + batch`` is exact,
-3. keeps these numbers on the device.
+3. hands these numbers out, and nothing of it changes the training.
 
-What is kept is read about every 0.1 s, not in every batch. With ``steps_per_execution`` each of the steps is kept.
+On TensorFlow they leave the step in one tensor with the logs, which Keras reads after every batch anyway. On PyTorch,
+and on TensorFlow where one execution has several steps, of which Keras reads the last alone, they stay on the device
+and are read about every 0.1 s.
 
 The model's weights, optimizer, metrics and compiled state are untouched, and the train function that was there comes
 back when the run ends.
@@ -156,7 +158,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._step is None:
             kind = "reported" if _has_own_step(self.model) else "running"
             for at, batch, logs in ended:
-                self._batch_ended(self._named(kind, logs), batch, at)
+                values: dict[str, float] = {}
+                self._put(logs, kind, values)
+                self._batch_ended(values, batch, at)
             return
         rows = self._step.read()
         size = self.model.steps_per_execution
@@ -165,7 +169,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             for own in of_execution[:-1]:
                 self._end_batch(own, at)
             last = of_execution[-1] if of_execution else {}
-            last.update(self._named("running", logs))
+            self._put(logs, "running", last)
             self._end_batch(last, at)
 
     def _batch_ended(self, logs: dict[str, float], batch: int, at: float) -> None:
@@ -182,17 +186,17 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches += 1
         self._the_run.batch_ended(values, at=at)
 
-    def _named(self, kind: Any, logs: Mapping[str, Any]) -> dict[str, float]:
-        """Name what Keras reported of a batch after its kind, and declare the names that are new."""
-        named = {}
-        names = self._names
-        for metric, value in _numbers(logs).items():
-            name = names.get(metric)
-            if name is None:
-                name = names[metric] = f"running_{metric}" if kind == "running" else metric
-                self._the_run.declare(name, metric=metric, kind=kind)
-            named[name] = value
-        return named
+    def _put(self, logs: Mapping[str, Any], kind: Any, values: dict[str, float]) -> None:
+        """Put what Keras reported of a batch into its values, named after its kind."""
+        for metric, value in logs.items():
+            if type(value) is float and metric in self._names:  # as a rule; this is done for every batch
+                values[self._names[metric]] = value
+                continue
+            for part, number in _numbers({metric: value}).items():
+                if part not in self._names:
+                    name = self._names[part] = f"running_{part}" if kind == "running" else part
+                    self._the_run.declare(name, metric=part, kind=kind)
+                values[self._names[part]] = number
 
 
 class _WatchedStep:
@@ -226,18 +230,23 @@ class _WatchedStep:
         self._tracker = model._loss_tracker
         self._unwatched: Any = None
         self._watched: Any = None
-        self._backend = backend
-        self._tape: _TensorFlowTape | _TorchTape | None = None
         self._names: list[str] = []
         self._has_rate = _learning_rate(model) is not None
         #: How many executions may end before the tape has to be read.
         self.room = max(512 // model.steps_per_execution, 1)
+        self._tape: _TorchTape | _OutputTape | _VariableTape
+        if backend == "torch":
+            self._tape = _TorchTape()
+        elif model.steps_per_execution == 1:
+            self._tape = _OutputTape()
+        else:
+            self._tape = _VariableTape(2 * self.room * model.steps_per_execution)
 
     def begin(self) -> None:
         """Train by this step from now on."""
         model = self._model()
         self._unwatched = model.train_function
-        if self._watched is None and self._backend == "torch":
+        if self._watched is None and isinstance(self._tape, _TorchTape):
             self._watched = lambda batches: self._take(batches[0])
         elif self._watched is None:
             # `make_train_function` takes the step that it finds on the model. There it stays no longer than that.
@@ -247,6 +256,8 @@ class _WatchedStep:
             finally:
                 del model.train_step
             self._watched = model.train_function
+            if isinstance(self._tape, _OutputTape):
+                self._watched = self._tape.reading(self._watched)
         model.train_function = self._watched
         self.read()  # what was trained meanwhile is of no run
 
@@ -258,8 +269,6 @@ class _WatchedStep:
 
     def read(self) -> list[dict[str, float]]:
         """Return the values of each step since the last call, the learning rate as ``lr``."""
-        if self._tape is None:
-            return []
         return [dict(zip(self._names, row, strict=True)) for row in self._tape.read()]
 
     def _take(self, data: Any) -> Any:
@@ -277,18 +286,12 @@ class _WatchedStep:
             values = own.named()
             if rate is not None:
                 values["lr"] = rate.used()
-            self._keep(values, model)
+            self._names = self._names or list(values)
+            # A graph that is traced again may know more names. They come too late for the tape.
+            logs = self._tape.write(logs, [values.get(name, float("nan")) for name in self._names])
         except Exception:
             _log.exception("[epochwidget] the batches' own values cannot be had; the training goes on.")
         return logs
-
-    def _keep(self, values: Mapping[str, Any], model: Any) -> None:
-        if self._tape is None:
-            self._names = list(values)
-            rows = 2 * self.room * model.steps_per_execution
-            self._tape = _TorchTape() if self._backend == "torch" else _TensorFlowTape(rows, len(values))
-        # A graph that is traced again may know more names. They come too late for the tape.
-        self._tape.write([values.get(name, float("nan")) for name in self._names])
 
 
 class _UsedRate:
@@ -402,71 +405,112 @@ class _OwnResults:
             vars(metric).pop("update_state", None)
 
 
-class _TensorFlowTape:
-    """The last rows of numbers in a variable on the device, written by the graph and read by Python."""
-
-    def __init__(self, rows: int, width: int) -> None:
-        import tensorflow as tf  # noqa: PLC0415 - Keras has imported the backend that it uses, and no other
-
-        self._tf = tf
-        self._rows = rows
-        # Every number here was one of Keras's floats.
-        self._dtype = "float64" if keras.config.floatx() == "float64" else "float32"
-        with tf.init_scope():  # the first step that writes may just be traced
-            self._ring = tf.Variable(tf.zeros((rows, width), self._dtype), trainable=False)
-            self._written = tf.Variable(0, dtype="int64", trainable=False)
-        self._seen = 0
-
-    def write(self, numbers: list[Any]) -> None:
-        # This stands in the graph of every step, where each op has its price: none that is not needed.
-        tf = self._tf
-        row = tf.stack([self._as_scalar(number) for number in numbers])
-        at = tf.math.floormod(self._written.read_value(), self._rows)
-        tf.raw_ops.ResourceScatterUpdate(resource=self._ring.handle, indices=at, updates=row)
-        self._written.assign_add(1, read_value=False)
-
-    def read(self) -> list[list[float]]:
-        written = int(self._value(self._written))
-        if written == self._seen:
-            return []
-        ring = self._value(self._ring)
-        # Oldest first, of those that are still there.
-        first = max(self._seen, written - self._rows)
-        self._seen = written
-        start, stop = first % self._rows, (written - 1) % self._rows + 1
-        parts = [ring[start:stop]] if start < stop else [ring[start:], ring[:stop]]
-        return [row for part in parts for row in part.tolist()]
-
-    def _as_scalar(self, number: Any) -> Any:
-        tf = self._tf
-        scalar = tf.cast(number, self._dtype)
-        return scalar if scalar.shape.rank == 0 else tf.reshape(scalar, ())
-
-    def _value(self, variable: Any) -> Any:
-        # A third of the time of `variable.numpy()`.
-        return self._tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).numpy()
+# A tape takes a step's logs and numbers and returns the logs with which the step is to end.
 
 
 class _TorchTape:
     """Rows of numbers that wait on the device, to be read together."""
 
     def __init__(self) -> None:
-        import torch  # noqa: PLC0415
+        import torch  # noqa: PLC0415 - Keras has imported the backend that it uses, and no other
 
         self._torch = torch
         self._waiting: list[Any] = []
 
-    def write(self, numbers: list[Any]) -> None:
+    def write(self, logs: Any, numbers: list[Any]) -> Any:
         # `stack` copies, so that no later step changes what was written.
         with self._torch.no_grad():
             tensors = [self._torch.as_tensor(number).detach().reshape(()) for number in numbers]
             device = tensors[-1].device
             self._waiting.append(self._torch.stack([tensor.to(device).double() for tensor in tensors]))
+        return logs
 
     def read(self) -> list[list[float]]:
         waiting, self._waiting = self._waiting, []
         rows: list[list[float]] = self._torch.stack(waiting).tolist() if waiting else []
         return rows
+
+
+class _OutputTape:
+    """Rows that leave TensorFlow's graph with the logs of their step, all in one tensor.
+
+    Keras waits for the logs of every step. One tensor of all their numbers and ours costs no more than they do alone.
+    """
+
+    _ROW = "epochwidget"
+
+    def __init__(self) -> None:
+        self._logged: list[str] = []
+        self._waiting: list[list[float]] = []
+
+    def write(self, logs: Any, numbers: list[Any]) -> Any:
+        # The first are those of the logs that lose nothing by it.
+        alike = {name: log for name, log in logs.items() if log.dtype == _tensorflow_float() and log.shape.rank == 0}
+        self._logged = list(alike)
+        others = {name: log for name, log in logs.items() if name not in alike}
+        return {**others, self._ROW: _row([*alike.values(), *numbers])}
+
+    def reading(self, train_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a train function whose logs are Keras's own again."""
+
+        def train_and_read(iterator: Any) -> Any:
+            logs = train_function(iterator)
+            row = logs.pop(self._ROW, None)
+            if row is not None:
+                numbers = row.numpy().tolist()
+                logs.update(zip(self._logged, numbers, strict=False))
+                self._waiting.append(numbers[len(self._logged) :])
+            return logs
+
+        return train_and_read
+
+    def read(self) -> list[list[float]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
+class _VariableTape:
+    """The last rows of numbers in a variable on the device, written by TensorFlow's graph and read by Python."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._ring: Any = None
+        self._written: Any = None
+        self._seen = 0
+
+    def write(self, logs: Any, numbers: list[Any]) -> Any:
+        import tensorflow as tf  # noqa: PLC0415
+
+        if self._ring is None:
+            with tf.init_scope():  # the first step that writes may just be traced
+                self._ring = tf.Variable(tf.zeros((self._rows, len(numbers)), _tensorflow_float()), trainable=False)
+                self._written = tf.Variable(0, dtype="int64", trainable=False)
+        at = tf.math.floormod(self._written.read_value(), self._rows)
+        tf.raw_ops.ResourceScatterUpdate(resource=self._ring.handle, indices=at, updates=_row(numbers))
+        self._written.assign_add(1, read_value=False)
+        return logs
+
+    def read(self) -> list[list[float]]:
+        written = self._seen if self._written is None else int(self._written.numpy())
+        if written == self._seen:
+            return []
+        ring = self._ring.numpy()
+        rows: list[list[float]] = ring[np.arange(self._seen, written) % self._rows].tolist()
+        self._seen = written
+        return rows
+
+
+def _tensorflow_float() -> str:
+    """Return the type that holds every number of Keras's metrics."""
+    return "float64" if keras.config.floatx() == "float64" else "float32"
+
+
+def _row(numbers: list[Any]) -> Any:
+    """Return a vector of these numbers, in no more ops than that takes."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    scalars = [tf.cast(number, _tensorflow_float()) for number in numbers]
+    return tf.stack([scalar if scalar.shape.rank == 0 else tf.reshape(scalar, ()) for scalar in scalars])
 
 
 def _has_own_step(model: Any) -> bool:
@@ -500,8 +544,6 @@ def _learning_rate(model: Any) -> float | None:
 
 def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
     """Return the logs as floats; a metric with several numbers has each under its own name."""
-    if all([type(value) is float for value in logs.values()]):  # as a rule; this is done for every batch
-        return dict(logs)
     numbers: dict[str, float] = {}
     for name, value in logs.items():
         array = np.asarray(value, dtype=np.float64)

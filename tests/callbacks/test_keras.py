@@ -165,7 +165,7 @@ def test_what_cannot_be_watched_is_trained_all_the_same(caplog: pytest.LogCaptur
     model, watch = classifier(), callback()
     watched = _WatchedStep.on(model)
     assert watched is not None
-    watched._keep = None  # no function any more
+    watched._tape.write = None  # type: ignore[method-assign,assignment]  # no function any more
     kept = model.fit(X, Y, batch_size=32, epochs=1, verbose=0, callbacks=[watch]).history
     assert "the training goes on" in caplog.text
     assert watch.history.batch["running_loss"][-1] == pytest.approx(kept["loss"][0])
