@@ -63,7 +63,8 @@ js/node_modules/.package-lock.json: js/package-lock.json
 	@touch $@
 
 .venv/.test: .venv/.demo
-	$(PIP) --editable '.[demo,test]'
+	$(PIP) --editable '.[demo,frameworks,test]'
+	$(PIP) --no-deps fastai
 	@touch $@
 
 .venv/.bench: .venv/.demo

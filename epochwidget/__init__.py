@@ -7,7 +7,7 @@
 """
 
 from .bus import Bus, bus
-from .events import BatchEnded, EpochEnded, EpochStarted, Marked, RunEnded, RunStarted, SeriesDeclared
+from .events import BatchEnded, EpochEnded, EpochStarted, Evaluated, Marked, RunEnded, RunStarted, SeriesDeclared
 from .history import History, Runs
 from .run import Run
 from .series import Series
@@ -24,6 +24,7 @@ __all__ = [
     "EpochEnded",
     "EpochStarted",
     "EpochWidget",
+    "Evaluated",
     "History",
     "Marked",
     "Run",

@@ -40,6 +40,14 @@ class Bus:
         self.runs = Runs()
         self.subscribe(self.runs.add)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Bus:
+        # A callback that is copied, as scikit-learn's `clone` does, goes on telling the same subscribers.
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Subscribers stay where they are. In another process the shared bus is that process's own.
+        return (chosen, (None, "Bus")) if self is bus else (Bus, ())
+
     def subscribe(self, subscriber: Subscriber, *event_types: type[Event]) -> Subscriber:
         """Call `subscriber` with every event from now on, or with those of the given types.
 

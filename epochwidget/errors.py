@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from operator import index
 from typing import Any
+
+
+def check_version(package: str, installed: str, at_least: str, below: str) -> None:
+    """Raise unless `package` is of a version that a callback was written for.
+
+    Parameters
+    ----------
+    package
+        Its name for ``pip``.
+    installed
+        Its version here.
+    at_least, below
+        The first version that is supported, and the first that is not any more.
+
+    Raises
+    ------
+    ImportError
+        Naming what is installed and what is supported.
+    """
+    if not _numbers(at_least) <= _numbers(installed) < _numbers(below):
+        raise ImportError(
+            f"epochwidget needs {package} {at_least} or newer, but below {below}; {installed} is installed: "
+            f"pip install '{package}>={at_least},<{below}'."
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, without what follows them in a pre-release or a local one."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    numbers = [int(part) for part in found[0].split(".")] if found else []
+    return tuple(numbers + [0] * (4 - len(numbers)))
 
 
 def unknown_keywords(owner: str, unknown: Iterable[str], known: Iterable[str]) -> TypeError:

@@ -19,6 +19,9 @@ from .series import Series
 
 Status = Literal["running", "completed", "stopped", "failed"]
 
+#: ``"lr search"``: not to train, but to see at which learning rate the loss falls fastest, as fastai's ``lr_find``.
+Purpose = Literal["training", "lr search"]
+
 #: One value: a float, or a tensor with one element that still waits on its device.
 Value = Any
 
@@ -34,6 +37,7 @@ class RunStarted:
     name: str
     started: float
     epochs: int | None = None
+    purpose: Purpose = "training"
 
 
 @dataclass(slots=True)
@@ -74,6 +78,17 @@ class BatchEnded:
 
 
 @dataclass(slots=True)
+class Evaluated:
+    """The model was evaluated in the midst of an epoch: values of granularity ``"epoch"`` at this step."""
+
+    run: str
+    epoch: int
+    step: int
+    time: float
+    values: Mapping[str, float]
+
+
+@dataclass(slots=True)
 class EpochEnded:
     """An epoch has ended, its validation included."""
 
@@ -105,12 +120,13 @@ class RunEnded:
     error: str | None = None
 
 
-Event = RunStarted | SeriesDeclared | EpochStarted | BatchEnded | EpochEnded | Marked | RunEnded
+Event = RunStarted | SeriesDeclared | EpochStarted | BatchEnded | Evaluated | EpochEnded | Marked | RunEnded
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
     SeriesDeclared,
     EpochStarted,
     BatchEnded,
+    Evaluated,
     EpochEnded,
     Marked,
     RunEnded,

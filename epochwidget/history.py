@@ -15,8 +15,10 @@ from .events import (
     BatchEnded,
     EpochEnded,
     EpochStarted,
+    Evaluated,
     Event,
     Marked,
+    Purpose,
     RunEnded,
     RunStarted,
     SeriesDeclared,
@@ -144,6 +146,8 @@ class History:
         What ended it, in one line.
     epochs : int or None
         Where the epochs are to end.
+    purpose : str
+        ``"training"`` or ``"lr search"``.
     batch, epoch : Table
         ``history.batch["loss"]`` and ``history.epoch["val_loss"]`` are float64 arrays.
     points : list of Points
@@ -160,6 +164,7 @@ class History:
         self.number = number
         self.started = started.started
         self.epochs = started.epochs
+        self.purpose: Purpose = started.purpose
         self.status: Status = "running"
         self.error: str | None = None
         self.batch = Table(self, "batch")
@@ -180,6 +185,13 @@ class History:
 
     def __repr__(self) -> str:
         return f"<History of {self.name!r}: {self.status}, {len(self.spans)} epochs, {self.step} steps>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.fold()
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=RLock())
 
     @property
     def title(self) -> str:
@@ -241,6 +253,8 @@ class History:
             match event:
                 case EpochStarted():
                     self._start_epoch(event)
+                case Evaluated():
+                    self._add_to_epoch(event)
                 case EpochEnded():
                     self._end_epoch(event)
                 case SeriesDeclared(series=series):
@@ -357,16 +371,19 @@ class History:
         }
         self._size_steps, self._sizes = Column(), Column()
 
-    def _end_epoch(self, event: EpochEnded) -> None:
+    def _add_to_epoch(self, event: Evaluated | EpochEnded) -> None:
+        self._time = max(self._time, event.time)
         for name, value in event.values.items():
             points = self._points("epoch", name)
             points.steps.extend([event.step])
             points.epochs.extend([event.epoch])
             points.values.extend(to_floats([value]))
+
+    def _end_epoch(self, event: EpochEnded) -> None:
+        self._add_to_epoch(event)
         if self._epoch_open and self.spans[-1].epoch == event.epoch:
             self._epoch_open = False
             self.spans[-1].batches = event.step - self.spans[-1].first
-        self._time = max(self._time, event.time)
 
 
 class Runs(Sequence[History]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +11,7 @@ from itertools import count
 from math import inf
 from time import perf_counter
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from uuid import uuid4
 
 from . import cell
@@ -20,7 +21,9 @@ from .events import (
     BatchEnded,
     EpochEnded,
     EpochStarted,
+    Evaluated,
     Marked,
+    Purpose,
     RunEnded,
     RunStarted,
     SeriesDeclared,
@@ -61,6 +64,9 @@ class Run:
         How many epochs there are going to be, if `epochs` is not to say so.
     bus
         Where the events go, by default the shared bus.
+    purpose
+        ``"training"``, or ``"lr search"`` for a run that raises the learning rate to see what the loss does: it is
+        drawn over the learning rate.
 
     Raises
     ------
@@ -69,10 +75,18 @@ class Run:
     """
 
     def __init__(
-        self, name: str | None = None, *, epochs: int | None = None, bus: Bus | None = None, **unknown: Any
+        self,
+        name: str | None = None,
+        *,
+        epochs: int | None = None,
+        bus: Bus | None = None,
+        purpose: Purpose = "training",
+        **unknown: Any,
     ) -> None:
         if unknown:
-            raise unknown_keywords("Run", unknown, ("name", "epochs", "bus"))
+            raise unknown_keywords("Run", unknown, ("name", "epochs", "bus", "purpose"))
+        if purpose not in get_args(Purpose):
+            raise ValueError(f"Run(purpose=...) has to be 'training' or 'lr search', got {purpose!r}.")
         self.id = uuid4().hex
         self.bus = chosen(bus, "Run")
         self.name = f"run {self.bus.runs.begun + 1}" if name is None else checked_name("The name of a run", name)
@@ -93,14 +107,24 @@ class Run:
         self._batch: dict[str, Any] | None = None
         self._batch_size: float | None = None
         self._origin = perf_counter()
-        self.bus.emit(RunStarted(self.id, self.name, time.time(), self._planned))
+        self.bus.emit(RunStarted(self.id, self.name, time.time(), self._planned, purpose))
         history = self.bus.runs.find(self.id)
         assert history is not None, "a bus keeps the history of every run"
         self.history: History = history
         cell.watch(self)
+        if _in_child_process():
+            _log.warning(
+                "[epochwidget] %r trains in a child process, from which nothing reaches the widget in the notebook; "
+                "its history is in that process alone.",
+                self.name,
+            )
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r}: {self.status}, {self._step} steps>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of what holds a run, as of a callback, has none: two handles would write into one history.
+        return type(None), ()
 
     @property
     def status(self) -> Status:
@@ -368,6 +392,10 @@ class Run:
         first = self._epoch_first
         self.bus.emit(BatchEnded(self.id, self._epoch or 0, step - first - 1, step, at - self._origin, values, size))
 
+    def evaluated(self, values: Mapping[str, float]) -> None:
+        """Add an evaluation in the midst of an epoch, at the present step; what `end_epoch` gets is not for here."""
+        self.bus.emit(Evaluated(self.id, self._epoch or 0, self._step, self._now(), dict(values)))
+
     def end_epoch(self, values: Mapping[str, float]) -> None:
         """End the epoch with these values."""
         if self._epoch is None:
@@ -438,6 +466,12 @@ class Run:
                 f"run.{what}() came after the run {self.name!r} had ended ({self._status}); "
                 f"begin a new one with ew.Run(...)."
             )
+
+
+def _in_child_process() -> bool:
+    """Tell whether a framework or a pool has started this process, by fork or by spawn."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
 
 
 def _last_line(error: BaseException) -> str:

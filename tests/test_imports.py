@@ -26,6 +26,22 @@ LAYERS = {
     "widget": {"bus", "cell", "errors", "events", "history", "wire"},
 }
 
+FRAMEWORKS = [
+    "catboost",
+    "fastai",
+    "ignite",
+    "jax",
+    "keras",
+    "lightgbm",
+    "lightning",
+    "pytorch_lightning",
+    "skorch",
+    "tensorflow",
+    "torch",
+    "transformers",
+    "xgboost",
+]
+
 
 def imported(path):
     """Return the modules of the package that a file imports, at whatever depth, and those of others."""
@@ -68,13 +84,12 @@ def test_a_callback_knows_neither_the_page_nor_a_sibling(path):
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
 def test_the_core_names_no_framework(path):
-    frameworks = {"fastai", "jax", "keras", "lightning", "pytorch_lightning", "tensorflow", "torch", "transformers"}
-    assert imported(path)[1].isdisjoint(frameworks)
+    assert imported(path)[1].isdisjoint(FRAMEWORKS)
 
 
 def test_importing_the_package_imports_no_framework():
     """Whoever trains with one framework waits for no other, and pandas and matplotlib are not waited for at all."""
-    heavy = ["fastai", "jax", "keras", "lightning", "matplotlib", "pandas", "tensorflow", "torch", "transformers"]
+    heavy = [*FRAMEWORKS, "matplotlib", "pandas"]
     asked = f"import sys, epochwidget; print([name for name in {heavy} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert told.stdout.strip() == "[]"
