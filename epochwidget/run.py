@@ -283,10 +283,19 @@ class Run:
         if not self._in_epochs:
             self._close_epoch()
 
-    def mark(self, text: str) -> None:
-        """Draw a line with this text at the present batch: ``run.mark("unfroze the encoder")``."""
+    def mark(self, text: str, *, step: int | None = None) -> None:
+        """Draw a line with this text: ``run.mark("unfroze the encoder")``.
+
+        Parameters
+        ----------
+        text
+            A few words.
+        step
+            Where: how many batches had ended, by default the present batch.
+        """
         self._check_running("mark")
-        self.bus.emit(Marked(self.id, self._step, self._now(), checked_name("The text of a mark", text)))
+        at = self._step if step is None else step
+        self.bus.emit(Marked(self.id, at, self._now(), checked_name("The text of a mark", text)))
 
     def end(self, status: Status = "completed", error: BaseException | str | None = None) -> None:
         """End the run; does nothing if it has ended.

@@ -21,9 +21,11 @@ back when the run ends.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
+from types import FrameType
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
@@ -32,15 +34,11 @@ import numpy as np
 from keras import ops
 
 from ..bus import Bus, chosen
-from ..errors import checked_name, unknown_keywords
+from ..errors import check_version, checked_name, unknown_keywords
 from ..history import History
 from ..run import Run
 
-if int(keras.__version__.split(".")[0]) < 3:
-    raise ImportError(
-        f"epochwidget.callbacks.keras needs Keras 3, but Keras {keras.__version__} is installed: "
-        f"pip install --upgrade keras."
-    )
+check_version("keras", keras.__version__, "3.8", "4")
 
 _READ_EVERY = 0.1
 
@@ -61,6 +59,11 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     Those of an epoch are Keras's own: ``loss``, ``val_loss``, ... What other callbacks add to the logs of an epoch, as
     ``ReduceLROnPlateau`` does, is among them if those callbacks stand before this one.
+
+    With ``steps_per_execution`` each of an execution's batches has its own values. The running mean, which Keras gives
+    once an execution, stands at its last batch.
+
+    What ``EarlyStopping`` did is marked: where it stopped, and the end of the epoch whose weights it brought back.
 
     Where Keras leaves no way to a batch's own value, only what is known is there, under its own kind:
 
@@ -96,6 +99,11 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._due = 0.0
         self._batches = 0
         self._rate: float | None = None
+        self._stoppers: list[keras.callbacks.EarlyStopping] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is for another training: it takes along what it was made of.
+        return partial(type(self), self._name, bus=self._bus), ()
 
     @property
     def history(self) -> History:
@@ -110,6 +118,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._run = Run(self._name or self.model.name, bus=self._bus)
         self._run.lives_within_call(self._finish)
         self._ended, self._names, self._due = [], {}, 0.0
+        self._stoppers = [one for one in _callbacks() if isinstance(one, keras.callbacks.EarlyStopping)]
         self._step = _WatchedStep.on(self.model)
         if self._step is not None:
             self._step.begin()
@@ -136,6 +145,13 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._the_run.end_epoch(_numbers(logs or {}))
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        for stopper in self._stoppers:
+            if stopper.stopped_epoch > 0:
+                self._the_run.mark("early stopping")
+            if stopper.restore_best_weights and stopper.best_weights is not None:
+                for span in self._the_run.history.spans:
+                    if span.epoch == stopper.best_epoch:
+                        self._the_run.mark("weights restored from here", step=span.first + (span.batches or 0))
         self._the_run.end()
 
     @property
@@ -366,12 +382,16 @@ class _OwnResults:
 
     def _update(self, metric: Any, *args: Any, **kwargs: Any) -> None:
         del metric.update_state
-        variables = metric.variables
+        variables = list(metric.variables)
+        counted = result = None
         try:
-            zero = [ops.zeros(variable.shape, variable.dtype) for variable in variables]
-            counted = metric.stateless_update_state(zero, *args, **kwargs)
-            result = metric.stateless_result(counted)
+            if variables:  # F1Score has none before it has seen its first batch, which it has to see in its own way
+                zero = [ops.zeros(variable.shape, variable.dtype) for variable in variables]
+                counted = metric.stateless_update_state(zero, *args, **kwargs)
+                result = metric.stateless_result(counted)
         except Exception:  # some metrics of some versions of Keras cannot do this: then no own result
+            counted = None
+        if counted is None or len(counted) != len(variables):
             metric.update_state(*args, **kwargs)
             return
         # A copy, for a result may be the very tensor that is counted on.
@@ -519,6 +539,17 @@ def _has_own_step(model: Any) -> bool:
         name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name)
         for name in ("train_step", "compute_metrics", "get_metrics_result")
     )
+
+
+def _callbacks() -> list[Any]:
+    """Return the callbacks of the `fit` that is calling one of them, for Keras tells none of the others."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return list(caller.callbacks)
+        frame = frame.f_back
+    return []
 
 
 def _single(metrics: list[Any]) -> list[Any]:

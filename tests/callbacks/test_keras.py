@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -282,8 +284,21 @@ def test_the_learning_rate_is_the_one_each_batch_used() -> None:
 
     falling = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.9)
     by_epoch = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
-    for ours, used in (rates(0.1), rates(falling), rates(0.1, by_epoch)):
+    on_plateau = keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1e9)
+    for ours, used in (rates(0.1), rates(falling), rates(0.1, by_epoch), rates(0.1, on_plateau)):
         assert ours == pytest.approx(used, rel=1e-4)
+        assert len(ours) == 9
+    assert rates(0.1, on_plateau)[0].tolist() == pytest.approx([0.1] * 6 + [0.05] * 3)
+
+
+@on_tensorflow
+def test_a_loss_scaling_optimizer_has_the_rate_of_the_one_within() -> None:
+    inner = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5))
+    keras.utils.set_random_seed(7)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1, "sigmoid")])
+    model.compile(keras.optimizers.LossScaleOptimizer(inner), "binary_crossentropy")
+    model.fit(X, Y, batch_size=32, epochs=1, verbose=0, callbacks=[watch := callback()])
+    assert watch.history.batch["lr"] == pytest.approx([0.1, 0.05, 0.025, 0.0125])
 
 
 def test_a_second_fit_is_a_second_run_and_needs_no_new_compilation() -> None:
@@ -350,6 +365,146 @@ def test_unknown_length_is_told_by_the_epoch_before() -> None:
     spans = [[(span.epoch, span.first, span.batches) for span in history.spans] for history in bus.runs]
     assert spans == [[(0, 0, 3)], [(1, 0, 3)], [(0, 0, 20)]]
     assert bus.runs[1].epochs == 2
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_a_length_that_tensorflow_does_not_know_is_known_from_the_second_epoch_on() -> None:
+    """Each epoch but the first begins with the length of the one before; the true one stands there afterwards."""
+    if BACKEND != "tensorflow":
+        pytest.skip("tf.data belongs to TensorFlow")
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).filter(lambda x, y: True).batch(32)
+    bus = contract.Recorder()
+    kept = (
+        classifier().fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[watch := EpochCallback(bus=bus)]).history
+    )
+    assert [e.batches for e in bus.events if isinstance(e, ew.EpochStarted)] == [None, 4, 4]
+    assert [(span.first, span.batches) for span in watch.history.spans] == [(0, 4), (4, 4), (8, 4)]
+    assert watch.history.epoch["loss"].tolist() == kept["loss"]
+
+
+def test_validation_of_some_epochs_stands_at_those() -> None:
+    """`History` does not say which epochs its validation values are of; ours does."""
+    model, watch = classifier(), callback()
+    kept = model.fit(
+        X, Y, batch_size=32, epochs=5, validation_split=0.2, validation_freq=2, verbose=0, callbacks=[watch]
+    ).history
+    assert watch.history.epoch["val_loss"].tolist() == kept["val_loss"]
+    assert watch.history.epoch.epochs("val_loss").tolist() == [1, 3]
+    assert watch.history.epoch.steps("val_loss").tolist() == [6, 12]
+    assert len(watch.history.epoch["loss"]) == 5
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before EarlyStopping", "after it"])
+def test_early_stopping_and_the_weights_it_restores_are_marked(first: bool) -> None:
+    model, watch = classifier(rate=0.0, dropout=0), callback()
+    stopping = keras.callbacks.EarlyStopping("loss", patience=2, min_delta=1, restore_best_weights=True)
+    callbacks = [watch, stopping] if first else [stopping, watch]
+    model.fit(X, Y, batch_size=32, epochs=9, verbose=0, callbacks=callbacks)
+    assert watch.history.status == "completed"
+    assert [(mark.text, mark.step) for mark in watch.history.marks] == [
+        ("early stopping", 12),
+        ("weights restored from here", 4),
+    ]
+    assert (stopping.stopped_epoch, stopping.best_epoch) == (2, 0)
+
+
+def test_a_fit_without_early_stopping_has_no_marks() -> None:
+    model, watch = classifier(), callback()
+    patient = keras.callbacks.EarlyStopping("loss", patience=50)
+    model.fit(X, Y, epochs=2, verbose=0, callbacks=[watch, patient])
+    assert watch.history.marks == []
+
+
+def test_a_second_fit_may_continue_the_epochs() -> None:
+    model, watch = classifier(), callback()
+    model.fit(X, Y, batch_size=32, epochs=2, verbose=0, callbacks=[watch])
+    model.fit(X, Y, batch_size=32, initial_epoch=2, epochs=4, verbose=0, callbacks=[watch])
+    assert watch.history.epoch.epochs("loss").tolist() == [2, 3]
+    assert watch.history.batch.epochs("loss").tolist() == [2] * 4 + [3] * 4
+    assert watch.history.batch.steps("loss").tolist() == list(range(1, 9))
+    assert watch.history.epochs == 4
+
+
+def test_a_copy_of_a_callback_watches_on_its_own() -> None:
+    """Copies are made by whoever trains the same thing again; the first's model and run stay with the first."""
+    model, watch = classifier(), EpochCallback("mine")
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
+    for again in (copy.deepcopy(watch), pickle.loads(pickle.dumps(watch))):
+        with pytest.raises(AttributeError):
+            _ = again.history
+        model.fit(X, Y, epochs=2, verbose=0, callbacks=[again])
+        assert len(again.history.epoch["loss"]) == 2
+        assert again.history.name == "mine"
+        assert again._bus is ew.bus
+    assert len(watch.history.epoch["loss"]) == 1
+    ew.runs.clear()
+
+
+def test_another_keras_is_refused_by_name() -> None:
+    script = (
+        "import keras; keras.__version__ = '2.15.0'\n"
+        "try:\n    import epochwidget.callbacks.keras\nexcept ImportError as error:\n    print(error)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "keras 3.8 or newer, but below 4; 2.15.0 is installed" in told
+
+
+def test_every_metric_of_keras_ends_as_without_us() -> None:
+    """History is the same with each of them, and what is given as the batch's own is that of the batch alone."""
+    names = [
+        "AUC", "BinaryAccuracy", "CategoricalAccuracy", "CategoricalCrossentropy", "ConcordanceCorrelation",
+        "CosineSimilarity", "F1Score", "FBetaScore", "FalseNegatives", "Hinge", "KLDivergence", "LogCoshError",
+        "MeanAbsoluteError", "MeanSquaredLogarithmicError", "OneHotMeanIoU", "PearsonCorrelation", "Poisson",
+        "Precision", "R2Score", "Recall", "RootMeanSquaredError", "SensitivityAtSpecificity", "TopKCategoricalAccuracy",
+        "TruePositives",
+    ]  # fmt: skip
+    target = keras.utils.to_categorical(Y, 2).astype("float32")
+    special = {"OneHotMeanIoU": {"num_classes": 2}, "SensitivityAtSpecificity": {"specificity": 0.5}}
+
+    def model() -> keras.Model:
+        keras.utils.set_random_seed(5)
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, "softmax")])
+        metrics = [getattr(keras.metrics, name)(name=name, **special.get(name, {})) for name in names]
+        model.compile("sgd", "categorical_crossentropy", metrics=metrics)
+        return model
+
+    def fit(*callbacks: Any) -> dict[str, Any]:
+        kept = model().fit(X, target, batch_size=50, epochs=2, shuffle=False, verbose=0, callbacks=list(callbacks))
+        return {name: np.asarray(values).tolist() for name, values in kept.history.items()}
+
+    assert fit(watch := callback()) == fit()
+    by_hand, expected = model(), []
+    for _ in range(2):
+        for rows in (slice(50), slice(50, 100)):
+            by_hand.reset_metrics()
+            expected.append(by_hand.train_on_batch(X[rows], target[rows], return_dict=True))
+    own = set(names) & set(watch.history.batch)
+    assert own >= set(names) - {"F1Score", "FBetaScore", "R2Score"}
+    for name in own:
+        right = [float(logs[name]) for logs in expected]
+        assert watch.history.batch[name] == pytest.approx(right, rel=1e-4, abs=1e-6), name
+
+
+@on_tensorflow
+def test_what_passes_through_the_logs_unpacked_is_still_there() -> None:
+    """A metric that is no single number, and one of another type, reach Keras as they would have."""
+    target = keras.utils.to_categorical(Y, 2).astype("float32")
+
+    def fit(*callbacks: Any) -> dict[str, Any]:
+        keras.utils.set_random_seed(5)
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2, "softmax")])
+        model.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score(name="f1"), "accuracy"])
+        kept: dict[str, Any] = model.fit(X, target, epochs=2, verbose=0, callbacks=list(callbacks)).history
+        return kept
+
+    kept, plain = fit(watch := callback()), fit()
+    assert {name: np.asarray(values).tolist() for name, values in kept.items()} == {
+        name: np.asarray(values).tolist() for name, values in plain.items()
+    }
+    assert watch.history.epoch["f1_1"].tolist() == [float(scores[1]) for scores in kept["f1"]]
+    assert watch.history.batch["running_f1_0"][-1] == kept["f1"][-1][0]
 
 
 def test_a_model_with_its_own_step_is_reported_as_that_step_says() -> None:
