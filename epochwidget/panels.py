@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .series import LEARNING_RATE, Series
+from .series import Series
+
+# What frameworks write around the name of a metric to tell its split and granularity, which the series knows anyway.
+_PREFIXES = ("", "train_", "training_", "val_", "valid_", "validation_", "eval_", "running_", "smooth_")
+_SUFFIXES = ("", "_step", "_epoch")
 
 
 def panel(series: Series) -> str:
@@ -11,5 +15,9 @@ def panel(series: Series) -> str:
 
 
 def label(series: Series) -> str:
-    """Return what a legend calls the series: its split, or its name where a panel has several of one split."""
-    return series.name if series.metric == LEARNING_RATE else series.split
+    """Return what a legend calls the series: its split, or its name where that says more.
+
+    ``val_loss``, ``valid_loss`` and ``eval_loss`` are all "validation"; ``first_loss`` may be one of several.
+    """
+    plain = {f"{prefix}{series.metric}{suffix}" for prefix in _PREFIXES for suffix in _SUFFIXES}
+    return series.split if series.name in plain else series.name

@@ -29,6 +29,7 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     name       text from the person, never to be trusted as markup
     status     "running", "completed", "stopped" or "failed"
     error      text or null: what made it fail, one line
+    purpose    "training", or "lr search" for a run that is to be drawn over its learning rate
     started    seconds since 1970
     elapsed    seconds since it started, or its duration once it has ended
     remaining  seconds or null
@@ -294,6 +295,7 @@ def _describe(history: History) -> dict[str, Any]:
         "name": history.title,
         "status": history.status,
         "error": history.error,
+        "purpose": history.purpose,
         "started": history.started,
         "elapsed": round(history.elapsed, 3),
         "remaining": None if remaining is None else round(remaining, 3),

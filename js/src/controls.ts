@@ -1,5 +1,6 @@
 /** The row of controls. They show the settings and ask for changes; they keep no state of their own. */
 import { element, setAttribute, setText } from "./element";
+import { RATE } from "./panels";
 import type { Settings, View, XAxis } from "./settings";
 
 const VIEWS: readonly [View, string][] = [
@@ -18,6 +19,7 @@ export class Controls {
   readonly root: HTMLElement;
   readonly #views = new Map<View, HTMLButtonElement>();
   readonly #axis = element("select", "ew-select", { "aria-label": "X axis" });
+  readonly #rate = element("option", "", { value: RATE }, RATE);
   readonly #log = element("button", "ew-switch", {
     type: "button",
     role: "switch",
@@ -34,6 +36,7 @@ export class Controls {
       group.append(button);
     }
     for (const axis of AXES) this.#axis.append(element("option", "", { value: axis }, axis));
+    this.#axis.append(this.#rate);
     this.#axis.addEventListener("change", () => {
       const axis = AXES.find((known) => known === this.#axis.value);
       if (axis !== undefined) change({ x_axis: axis });
@@ -53,11 +56,16 @@ export class Controls {
     );
   }
 
-  update(settings: Settings): void {
+  /** @param axis - what the run shown is really drawn over; a search for a learning rate leaves no choice */
+  update(settings: Settings, axis: string = settings.x_axis): void {
     for (const [view, button] of this.#views) {
       setAttribute(button, "aria-pressed", String(view === settings.granularity));
     }
-    if (this.#axis.value !== settings.x_axis) this.#axis.value = settings.x_axis;
+    const fixed = axis === RATE;
+    this.#axis.disabled = fixed;
+    this.#rate.hidden = !fixed;
+    const shown = fixed ? axis : settings.x_axis;
+    if (this.#axis.value !== shown) this.#axis.value = shown;
     setAttribute(this.#log, "aria-checked", String(settings.log_scale));
   }
 

@@ -51,7 +51,7 @@ export const RATE = "learning rate";
 export function panelsOf(run: Run, settings: Settings): Panel[] {
   const titles = new Map<string, Series[]>();
   for (const series of run.series.values()) {
-    if (series.spec.kind === "clock") continue;
+    if (series.spec.kind === "clock" || (series.spec.panel === RATE && run.searched !== null)) continue;
     const panel = titles.get(series.spec.panel);
     if (panel === undefined) titles.set(series.spec.panel, [series]);
     else panel.push(series);

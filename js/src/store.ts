@@ -65,6 +65,15 @@ export class Run {
     if (spec.kind === "clock") this.clock = series;
   }
 
+  /** The learning rates over which the loss is to be drawn, in a run that searches for one; else null. */
+  get searched(): Series | null {
+    if (this.facts.purpose !== "lr search") return null;
+    for (const series of this.series.values()) {
+      if (series.spec.panel === "learning rate" && series.count > 0) return series;
+    }
+    return null;
+  }
+
   /** The validation series of the loss, by which runs are compared. */
   get validationLoss(): Series | null {
     let found: Series | null = null;

@@ -29,6 +29,7 @@ export function encode(...runs: readonly RunDraft[]): DataView {
       name: "run 1",
       status: "running",
       error: null,
+      purpose: "training",
       started: 1_700_000_000,
       elapsed: 0,
       remaining: null,

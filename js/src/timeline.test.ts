@@ -1,10 +1,42 @@
 import { describe, expect, test } from "vitest";
+import { panelsOf } from "./panels";
+import { DEFAULTS } from "./settings";
 import { Store } from "./store";
 import { encode, series } from "./testing";
 import { Timeline } from "./timeline";
 import { decode, type Span } from "./wire";
 
 const run = (lastStep: number, ...spans: Span[]) => ({ spans, lastStep });
+
+describe("a search for a learning rate", () => {
+  const rates = [1e-6, 1e-5, 1e-4, 1e-2];
+  const store = new Store();
+  const lines = [series({ id: 1 }), series({ id: 2, name: "lr", panel: "learning rate", label: "lr" })];
+  const columns = [
+    { series: 1, values: [4, 3, 2, 9] },
+    { series: 2, values: rates },
+  ];
+  const spans = { start: 0, items: [[0, 0, 2] as const, [1, 2, 2] as const] };
+  store.apply(decode(encode({ purpose: "lr search", spans, series: lines, columns })));
+  const run = store.choose("")!;
+  const line = new Timeline(run, "epoch");
+
+  test("is drawn over the decimal logarithm of the rate that each batch used", () => {
+    expect(line.axis).toBe("learning rate");
+    expect([1, 2, 3, 4].map((step) => line.position(step))).toEqual([-6, -5, -4, -2]);
+    expect([0, 1, 2, 3].map(line.placement(run.series.get(1)!))).toEqual([-6, -5, -4, -2]);
+    expect([line.start, line.end, line.borders()]).toEqual([-6, -2, []]);
+  });
+
+  test("leads from a place to its step and epoch", () => {
+    expect([-6, -4.4, -2].map((place) => line.step(place))).toEqual([1, 3, 4]);
+    expect(line.epoch(-5)).toBe(1);
+  });
+
+  test("has no panel for the rate, which is its axis", () => {
+    expect(panelsOf(run, DEFAULTS).map(({ title }) => title)).toEqual(["loss"]);
+  });
+});
 
 describe("on the axis epoch", () => {
   test("a batch stands at its part of the epoch, the last one at the epoch's end", () => {

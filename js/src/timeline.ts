@@ -4,6 +4,8 @@
  * On the axis "step" a batch stands at its step. On the axis "epoch" a batch at step `s` of the epoch `e` that
  * began after `first` batches stands at `e + (s - first) / batches`: the epoch's last batch at `e + 1`.
  * A mean over an epoch stands at the epoch's middle, for that is what it stands for.
+ * A run that searches for a learning rate has the axis "learning rate" instead: a batch stands at the decimal
+ * logarithm of the rate it used.
  */
 import { standsForEpoch } from "./panels";
 import type { Series } from "./series";
@@ -12,7 +14,7 @@ import { known, type Run } from "./store";
 
 /** The x axis of one run at one moment. */
 export class Timeline {
-  readonly axis: XAxis;
+  readonly axis: XAxis | "learning rate";
   /** Where the axis begins, and the place of the newest point. */
   readonly start: number;
   readonly end: number;
@@ -20,11 +22,13 @@ export class Timeline {
   readonly #firsts: number[] = [];
   readonly #lengths: number[] = [];
   readonly #byEpoch = new Map<number, number>();
+  readonly #rates: Series | null;
   // Points are asked for in order, so the answer is mostly the span of the last question, or the next.
   #at = 0;
 
-  constructor(run: Pick<Run, "spans" | "lastStep">, axis: XAxis) {
+  constructor(run: Pick<Run, "spans" | "lastStep"> & Partial<Pick<Run, "searched">>, axis: XAxis) {
     const spans = known(run.spans);
+    this.#rates = run.searched ?? null;
     // A run that tells of epochs alone has no steps to stand at.
     this.axis = run.lastStep === 0 && spans.length > 0 ? "epoch" : axis;
     if (spans.length === 0) spans.push([0, 0, null]);
@@ -39,6 +43,12 @@ export class Timeline {
       this.#lengths.push(Math.max(batches ?? guess, seen, 0));
     });
     const last = this.#epochs.length - 1;
+    if (this.#rates !== null) {
+      this.axis = "learning rate";
+      this.start = this.position(0);
+      this.end = this.position(run.lastStep);
+      return;
+    }
     this.start = this.axis === "step" ? 0 : this.#epochs[0]!;
     // Epochs of which only results are logged have no batches; they still take their room.
     const whole = this.#lengths[last] === 0 && run.spans.length > 0 ? this.#epochs[last]! + 1 : this.start;
@@ -47,7 +57,12 @@ export class Timeline {
 
   /** The place of a step. */
   position(step: number): number {
-    if (this.axis === "step") return step;
+    const rates = this.#rates;
+    if (rates !== null) return Math.log10(rates.value(rates.nearest(step, (i) => rates.step(i))));
+    return this.axis === "step" ? step : this.#epochAt(step);
+  }
+
+  #epochAt(step: number): number {
     const k = this.#find(step);
     const length = this.#lengths[k]!;
     return this.#epochs[k]! + (length > 0 ? (step - this.#firsts[k]!) / length : 0);
@@ -55,6 +70,8 @@ export class Timeline {
 
   /** The step at a place. */
   step(place: number): number {
+    const rates = this.#rates;
+    if (rates !== null) return rates.step(rates.nearest(place, (i) => Math.log10(rates.value(i))));
     if (this.axis === "step") return Math.round(place);
     let k = this.#epochs.length - 1;
     while (k > 0 && this.#epochs[k]! >= place) k--;
@@ -63,10 +80,7 @@ export class Timeline {
 
   /** The place in epochs, whatever the axis. */
   epoch(place: number): number {
-    if (this.axis === "epoch") return place;
-    const k = this.#find(place);
-    const length = this.#lengths[k]!;
-    return this.#epochs[k]! + (length > 0 ? (place - this.#firsts[k]!) / length : 0);
+    return this.axis === "epoch" ? place : this.#epochAt(this.#rates === null ? place : this.step(place));
   }
 
   /** The place of each point of a series, by index. */
@@ -78,12 +92,13 @@ export class Timeline {
 
   /** Where epochs meet: the place at which each epoch but the first began. */
   borders(): number[] {
+    if (this.#rates !== null) return [];
     return (this.axis === "step" ? this.#firsts : this.#epochs).slice(1);
   }
 
   #middle(epoch: number, step: number): number {
     const k = this.#byEpoch.get(epoch);
-    if (k === undefined) return this.position(step);
+    if (k === undefined || this.#rates !== null) return this.position(step);
     return this.axis === "epoch" ? epoch + 0.5 : this.#firsts[k]! + this.#lengths[k]! / 2;
   }
 

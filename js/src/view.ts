@@ -8,9 +8,9 @@
 import { type Change, Controls } from "./controls";
 import { arrange, element } from "./element";
 import { Footer } from "./footer";
-import { count, duration } from "./format";
+import { count, duration, rate } from "./format";
 import { Header } from "./header";
-import { LOSS, panelsOf } from "./panels";
+import { LOSS, panelsOf, RATE } from "./panels";
 import { PanelFigure, type Scene } from "./plots/panel";
 import type { Settings } from "./settings";
 import type { Run, Store } from "./store";
@@ -157,7 +157,6 @@ export class View {
     const run = this.#store.choose(settings.run);
     this.#shown = run;
     this.#header.update(run, settings.title, performance.now());
-    this.#controls.update(settings);
     this.#footer.update(this.#store, run);
     this.#controls.root.hidden = run === null;
     this.#empty.hidden = run !== null;
@@ -165,6 +164,7 @@ export class View {
     if (run === null) return;
 
     this.#timeline = new Timeline(run, settings.x_axis);
+    this.#controls.update(settings, this.#timeline.axis);
     this.#palette ??= readPalette(this.root);
     const scene: Scene = { run, timeline: this.#timeline, settings, palette: this.#palette };
     this.#layOut(scene, awake);
@@ -221,7 +221,8 @@ export class View {
       return;
     }
     const step = timeline.step(place);
-    const parts = [`epoch ${timeline.epoch(place).toFixed(2)}`, `step ${count(step)}`];
+    const parts = timeline.axis === RATE ? [`${RATE} ${rate(10 ** place)}`] : [];
+    parts.push(`epoch ${timeline.epoch(place).toFixed(2)}`, `step ${count(step)}`);
     const { clock } = this.#shown;
     const i = clock?.nearest(step, (k) => clock.step(k)) ?? -1;
     if (clock !== null && i >= 0) parts.push(duration(clock.value(i)));

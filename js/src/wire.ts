@@ -64,6 +64,8 @@ export interface RunFacts {
   readonly name: string;
   readonly status: Status;
   readonly error: string | null;
+  /** "training", or "lr search": then the loss is drawn over the learning rate. */
+  readonly purpose: string;
   readonly started: number;
   readonly elapsed: number;
   readonly remaining: number | null;
@@ -141,6 +143,7 @@ function runFrame(value: unknown, at: string, body: Float64Array): RunFrame {
     name: field("name", text),
     status: field("status", oneOf(STATUSES)),
     error: field("error", optional(text)),
+    purpose: field("purpose", text),
     started: field("started", number),
     elapsed: field("elapsed", number),
     remaining: field("remaining", optional(number)),

@@ -231,6 +231,10 @@ function noteOf(panel: Panel): string {
   return notes.join(" · ");
 }
 
+function plainly({ axis }: Timeline): string {
+  return axis === "learning rate" ? "the learning rate, log scale" : `${axis}s`;
+}
+
 /** The plot in words, for those who do not see it. */
 function summaryOf(panel: Panel, { run, timeline }: Scene): string {
   const lines = panel.lines
@@ -244,7 +248,7 @@ function summaryOf(panel: Panel, { run, timeline }: Scene): string {
   if (lines.length === 0) return "No values yet.";
   const marks = known(run.marks);
   return [
-    `Plot of ${panel.title} over ${timeline.axis === "step" ? "steps" : "epochs"}${panel.log ? ", log scale" : ""}.`,
+    `Plot of ${panel.title} over ${plainly(timeline)}${panel.log ? ", log scale" : ""}.`,
     ...lines,
     ...marks.slice(0, 20).map((mark) => `Mark at step ${count(mark.step)}: ${mark.text}.`),
   ].join(" ");

@@ -5,6 +5,7 @@
  * the batches do, and nothing has to be joined into one table.
  */
 import uPlot from "uplot";
+import { rate } from "../format";
 import type { Line } from "../panels";
 import { annotateBehind, annotateOver, type Notes } from "./annotations";
 import { type Sample, sample } from "./sample";
@@ -75,7 +76,9 @@ export class Plot {
           grid: { show: false },
           incrs: (_u, _axis, min, max) => (max - min >= 2 ? WHOLE_STEPS : STEPS),
           values: (_u, ticks) => {
-            places = tickLabels(ticks);
+            const { timeline } = this.#picture;
+            places =
+              timeline.axis === "learning rate" ? ticks.map((tick) => rate(10 ** tick)) : tickLabels(ticks);
             return places;
           },
         },
