@@ -20,4 +20,5 @@ def label(series: Series) -> str:
     ``val_loss``, ``valid_loss`` and ``eval_loss`` are all "validation"; ``first_loss`` may be one of several.
     """
     plain = {f"{prefix}{series.metric}{suffix}" for prefix in _PREFIXES for suffix in _SUFFIXES}
-    return series.split if series.name in plain else series.name
+    # A running mean belongs to the value of which it is the mean.
+    return series.split if series.name in plain or series.kind == "running" else series.name
