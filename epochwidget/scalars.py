@@ -134,6 +134,11 @@ def _to_float(name: str, value: Any) -> float:
     except OverflowError as error:
         raise ValueError(f"log({name}=...): the number is larger than a float can be; log its logarithm.") from error
     except (TypeError, ValueError) as error:
+        if hasattr(value, "dtype") and hasattr(value, "shape"):  # traced by tf.function or jax.jit
+            raise TypeError(
+                f"log({name}=...): a {type(value).__name__} inside a compiled function has no value yet; "
+                f"return it from the function and log it outside."
+            ) from error
         raise _no_number(name, value) from error
 
 

@@ -80,5 +80,5 @@ def test_a_value_logged_inside_a_graph_is_refused_in_one_sentence() -> None:
     def step(run: ew.Run) -> None:
         run.log(loss=tf.constant(1.0) * 2)
 
-    with ew.Run("graph", bus=ew.Bus(strict=True)) as run, pytest.raises(TypeError, match=r"log\(loss=.*is no number"):
+    with ew.Run("graph", bus=ew.Bus(strict=True)) as run, pytest.raises(TypeError, match="return it from the function"):
         step(run)
