@@ -66,8 +66,11 @@ class Recorder(ew.Bus):
         self.subscribe(self.events.append)
 
 
-def check(bus: Recorder) -> ew.History:
-    """Assert that the training put the one right sequence of events on the bus, and return its history."""
+def check(bus: Recorder, *, validation: str = "val_loss") -> ew.History:
+    """Assert that the training put the one right sequence of events on the bus, and return its history.
+
+    `validation` is what the framework itself calls the loss of its validation.
+    """
     n = len(BATCHES)
     # A declaration may stand anywhere before the first value it speaks of; what it says shows in the series below.
     events = [event for event in bus.events if not isinstance(event, ew.SeriesDeclared)]
@@ -91,20 +94,20 @@ def check(bus: Recorder) -> ew.History:
     assert [float(e.values["loss"]) for e in batches] == pytest.approx(right.batch, **close)
     assert [float(e.values["lr"]) for e in batches] == pytest.approx(RATES, **close)
     assert [e.values["loss"] for e in ended] == pytest.approx(right.epoch, **close)
-    assert [e.values["val_loss"] for e in ended] == pytest.approx(right.validation, **close)
+    assert [e.values[validation] for e in ended] == pytest.approx(right.validation, **close)
 
     history = bus.runs[-1]
     assert history.status == "completed"
     assert history.batch["loss"] == pytest.approx(right.batch, **close)
     assert history.batch["loss"].dtype == history.epoch["loss"].dtype == np.float64
     assert history.batch.steps("loss").tolist() == list(range(1, STEPS + 1))
-    assert history.epoch.epochs("val_loss").tolist() == [0, 1]
+    assert history.epoch.epochs(validation).tolist() == [0, 1]
     said = [
         (series.metric, series.split, series.kind)
         for series in (
             history.batch.series("loss"),
             history.epoch.series("loss"),
-            history.epoch.series("val_loss"),
+            history.epoch.series(validation),
             history.batch.series("lr"),
         )
     ]
