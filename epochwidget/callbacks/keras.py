@@ -99,6 +99,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._due = 0.0
         self._batches = 0
         self._rate: float | None = None
+        self._iterations: int | None = None
         self._stoppers: list[keras.callbacks.EarlyStopping] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -132,6 +133,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self._step is None and perf_counter() >= self._due:
             self._rate = _learning_rate(self.model)
+            self._iterations = _iterations(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         now = perf_counter()
@@ -172,6 +174,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not ended:
             return
         if self._step is None:
+            if self._iterations == _iterations(self.model):
+                self._rate = None  # a step of the person's own may leave the model's optimizer alone, as a GAN's does
             kind = "reported" if _has_own_step(self.model) else "running"
             for at, batch, logs in ended:
                 values: dict[str, float] = {}
@@ -569,6 +573,14 @@ def _learning_rate(model: Any) -> float | None:
     """Return the rate that the next step is going to use, or None where there is not one."""
     try:
         return float(model.optimizer.learning_rate)
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _iterations(model: Any) -> int | None:
+    """Return how many steps the model's optimizer has taken, or None where there is not one."""
+    try:
+        return int(model.optimizer.iterations)
     except (AttributeError, TypeError, ValueError):
         return None
 

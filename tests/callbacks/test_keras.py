@@ -473,7 +473,8 @@ def test_every_metric_of_keras_ends_as_without_us() -> None:
         kept = model().fit(X, target, batch_size=50, epochs=2, shuffle=False, verbose=0, callbacks=list(callbacks))
         return {name: np.asarray(values).tolist() for name, values in kept.history.items()}
 
-    assert fit(watch := callback()) == fit()
+    watch = callback()
+    assert fit(watch) == fit()
     by_hand, expected = model(), []
     for _ in range(2):
         for rows in (slice(50), slice(50, 100)):
@@ -521,6 +522,20 @@ def test_a_model_with_its_own_step_is_reported_as_that_step_says() -> None:
     assert watch.history.batch.series("mine").kind == "reported"
     assert watch.history.batch["mine"] == pytest.approx(2 * watch.history.batch["loss"])
     assert watch.history.batch["lr"][0] == pytest.approx(0.01)
+
+
+def test_the_rate_of_an_optimizer_that_a_step_does_not_use_is_not_shown() -> None:
+    """Such a model has its optimizers elsewhere, and Keras's default one in their place."""
+
+    class Idle(keras.Sequential):
+        def train_step(self, *args: Any) -> Any:
+            return {"score": keras.ops.convert_to_tensor(1.0)}
+
+    model = Idle([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    model.fit(X, Y, batch_size=50, epochs=1, verbose=0, callbacks=[watch := callback()])
+    assert watch.history.batch["score"].tolist() == [1.0, 1.0]
+    assert "lr" not in watch.history.batch
 
 
 def test_bad_arguments_are_refused_in_one_sentence() -> None:
