@@ -10,17 +10,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # JupyterLab refuses to run as root, as people are in containers, unless told.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo test build lint bench clean
+.PHONY: help demo frameworks test build lint bench clean
 help:
-	@echo "make demo    open JupyterLab on the quickstart notebook; PORT=8899, ARGS=--no-browser"
-	@echo "make test    run every test: Python, page, notebooks, browser"
-	@echo "make build   build the page"
-	@echo "make lint    check style and types, without tests"
-	@echo "make bench   measure what watching costs"
-	@echo "make clean   remove everything that was set up or built"
+	@echo "make demo        open JupyterLab on the quickstart notebook; PORT=8899, ARGS=--no-browser"
+	@echo "make frameworks  install what the notebooks of all frameworks need, some 4 GB in all"
+	@echo "make test        run every test: Python, page, notebooks, browser"
+	@echo "make build       build the page"
+	@echo "make lint        check style and types, without tests"
+	@echo "make bench       measure what watching costs"
+	@echo "make clean       remove everything that was set up or built"
 
 demo: .venv/.demo $(PAGE)
 	$(BIN)/jupyter lab --port=$(PORT) --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb $(ROOT) $(ARGS)
+
+frameworks: .venv/.frameworks
 
 build: $(PAGE)
 
@@ -62,9 +65,14 @@ js/node_modules/.package-lock.json: js/package-lock.json
 	$(PIP) --editable '.[demo]'
 	@touch $@
 
-.venv/.test: .venv/.demo
-	$(PIP) --editable '.[demo,frameworks,test]'
+# Both at once, so that pip solves it as a whole; fastai apart, without the torchvision that it asks for.
+.venv/.frameworks: .venv/.demo
+	$(PIP) --editable '.[demo,frameworks]'
 	$(PIP) --no-deps fastai
+	@touch $@
+
+.venv/.test: .venv/.frameworks
+	$(PIP) --editable '.[demo,frameworks,test]'
 	@touch $@
 
 .venv/.bench: .venv/.demo
