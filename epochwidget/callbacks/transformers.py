@@ -1,0 +1,371 @@
+"""Hugging Face ``Trainer``: ``callback = EpochCallback.attach(trainer)``, then ``trainer.train()``.
+
+A ``Trainer`` hands no loss to its callbacks but what it logs: every 500 steps by default, the mean since the last log,
+in which it replaces NaN by what had been there before. The loss of a step passes through ``trainer.training_step``,
+once for each micro-batch that the step accumulates, and always such that the sum over them is the step's loss: already
+divided by their number, or by that of the items in all of them. This sum is what the gradient is of, and what the
+``Trainer`` itself adds up for its log. So an attached callback listens there, and only while ``trainer.train`` runs.
+
+What a ``Trainer`` logs of a step, and what it finds in the evaluation behind it, comes after the step has ended, at an
+epoch's end even after that. The callback holds a step back until the next one begins, so that each value stands where
+it belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial, update_wrapper
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+import transformers
+from transformers import TrainerCallback
+
+from ..bus import Bus, chosen
+from ..errors import check_version, checked_name, unknown_keywords
+from ..history import History
+from ..run import Run
+from ..scalars import rates, scalar
+from ..series import Granularity, Kind, Series, Split
+
+check_version("transformers", transformers.__version__, at_least="5", below="6")
+
+# What is logged beside the metrics.
+_NO_METRICS = ("epoch", "step", "total_flos", "num_input_tokens_seen")
+_TIMES = ("_runtime", "_per_second", "_model_preparation_time")
+
+
+class EpochCallback(TrainerCallback):  # type: ignore[misc]
+    """Puts every optimizer step, evaluation and epoch of ``trainer.train`` on the bus. Each ``train`` is a run.
+
+    ::
+
+        callback = EpochCallback.attach(trainer)
+        trainer.train()
+
+    A step is one of the optimizer, as in ``state.global_step``, however many micro-batches it accumulates. Its values
+    have these names in the history:
+
+    - ``loss``: of that step alone, NaN where it is NaN, under gradient accumulation the mean over the micro-batches
+      (their sum, of which the gradient is then, and the log, where a model or a loss function is handed
+      ``num_items_in_batch`` and does not divide by it, as several models of Transformers');
+    - ``window_loss``: the ``loss`` that the ``Trainer`` logs, which is the mean since its last log (of kind
+      ``"window"``), at the step where it was logged;
+    - ``lr``: the learning rate that the step used, ``lr_1``, ... those of further parameter groups;
+    - ``grad_norm``: the norm of that step's gradient before clipping, where it was logged.
+
+    Without the trainer, as ``Trainer(callbacks=[EpochCallback()])``, nobody tells a step's own loss: then ``loss`` is
+    the one that the ``Trainer`` logs, of kind ``"window"``, and there is none of an epoch. Whatever else is logged
+    with ``trainer.log`` keeps its name and is of kind ``"reported"``.
+
+    The values of an epoch are ``loss``, the mean over its samples, and the evaluation's ``eval_loss``, ..., or
+    ``eval_<name>_loss``, ... where there are several sets for it, at the step where the ``Trainer`` evaluated.
+
+    A training taken up from a checkpoint is a run of its own that begins with step 1, in the epoch where it is. Where
+    several processes train, the first tells of its own share of each step.
+
+    In a notebook the ``Trainer`` draws a table of its own below the cell that trains, which grows with every log. It
+    does not touch the widget. To do without it::
+
+        from transformers.utils.notebook import NotebookProgressCallback
+
+        trainer.remove_callback(NotebookProgressCallback)
+
+    Parameters
+    ----------
+    name
+        What to call the run, by default the ``run_name`` of the training arguments, or else the model's class.
+    bus
+        Where the events go, by default the shared bus.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these, or the name is empty.
+    """
+
+    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+        if unknown:
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+        self._name = None if name is None else checked_name("The name of a run", name)
+        self._bus = chosen(bus, "EpochCallback")
+        self._run: Run | None = None
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._declared: set[tuple[Granularity, str]] = set()
+        # Of the step that goes on: the micro-batches' shares of its loss, and how many samples they have.
+        self._shares: list[Any] | None = None
+        self._samples: list[int | None] = []
+        self._has_own_loss = False
+        # What waits for the next step: a step's values and when it ended, and the evaluations behind it.
+        self._values: dict[str, Any] = {}
+        self._size: int | None = None
+        self._ended: float | None = None
+        self._evaluated: dict[str, float] = {}
+        self._timed: tuple[str, dict[str, Any]] | None = None
+        # Steps are counted by the Trainer here, epochs from 0.
+        self._resumed = 0
+        self._epoch: int | None = None
+        self._epoch_first = 0
+        self._epoch_length: int | None = None
+        self._epoch_over = False
+
+    @classmethod
+    def attach(
+        cls, trainer: transformers.Trainer, name: str | None = None, *, bus: Bus | None = None, **unknown: Any
+    ) -> EpochCallback:
+        """Make a callback that hears the loss of each step of `trainer`, and add it there.
+
+        While ``trainer.train`` runs, ``trainer.training_step`` is wrapped. A callback of this class that `trainer`
+        already has, as after its cell was run again, makes room.
+
+        Parameters
+        ----------
+        trainer
+            It is going to train.
+        name, bus
+            As for the class.
+
+        Returns
+        -------
+        EpochCallback
+            With the ``history``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `trainer` is no ``Trainer``, or an argument is none of these.
+        """
+        if not all(callable(getattr(trainer, method, None)) for method in ("train", "training_step", "pop_callback")):
+            raise TypeError(f"EpochCallback.attach() needs a transformers.Trainer, got {trainer!r}.")
+        callback = cls(name, bus=bus, **unknown)
+        while (earlier := trainer.pop_callback(cls)) is not None:
+            if (run := earlier._open) is not None:
+                run.end("stopped")
+        if isinstance(vars(trainer).get("train"), _WatchedTrain):
+            del trainer.train
+        trainer.train = _WatchedTrain(trainer, callback)
+        trainer.add_callback(callback)
+        return callback
+
+    @property
+    def history(self) -> History:
+        """The history of the latest ``train``."""
+        if self._run is None:
+            raise AttributeError("there is no history yet: add this callback to a Trainer and call trainer.train().")
+        return self._run.history
+
+    @property
+    def _open(self) -> Run | None:
+        """The run that goes on. The hooks are called by ``trainer.evaluate`` as well, when there is none."""
+        return self._run if self._run is not None and self._run.status == "running" else None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._run is not None:  # does nothing if it has ended; after an interrupt no hook has told
+            self._run.end("stopped")
+        self._run = None
+        self._start_over()
+        if not state.is_world_process_zero:
+            return
+        name = self._name or str(state.trial_name or args.run_name or "").strip() or type(kwargs.get("model")).__name__
+        self._run = Run(name, bus=self._bus)
+        self._run.lives_within_call(self._hand_over)
+        self._resumed = state.global_step
+        self._epoch_length = _steps_per_epoch(args, kwargs.get("train_dataloader"))
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        run = self._open
+        if run is None:
+            return
+        if self._epoch is not None:
+            if self._epoch_length is None:  # where nobody can count the batches beforehand, the epoch before tells
+                self._epoch_length = state.global_step - self._epoch_first or None
+            self._hand_over()
+            self._epoch += 1
+            self._epoch_first = state.global_step
+        else:
+            self._epoch = 0 if self._epoch_length is None else state.global_step // self._epoch_length
+            # What had been trained of the epoch before a checkpoint is skipped, unless the person wants it again.
+            skipped = 0 if self._epoch_length is None else self._epoch * self._epoch_length
+            self._epoch_first = state.global_step if args.ignore_data_skip else skipped
+        batches = epochs = None
+        if self._epoch_length is not None:
+            batches = min(self._epoch_first + self._epoch_length, state.max_steps) - state.global_step
+            left = ceil((state.max_steps - self._epoch_first) / self._epoch_length)
+            epochs = min(self._epoch + left, state.num_train_epochs)
+        run.begin_epoch(self._epoch, batches=batches, epochs=epochs)
+        if self._resumed and not run.step and not run.history.marks:
+            run.mark(f"resumed after step {self._resumed}")
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._hand_over()
+        self._shares, self._samples = [], []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+        try:
+            self._values.update(rates("lr", optimizer) or {})
+        except (TypeError, ValueError):  # Adafactor computes its own
+            return
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        shares, self._shares = self._shares, None
+        if shares:
+            self._has_own_loss = True
+            self._values["loss"] = sum(shares[1:], start=shares[0])
+            counts = [count for count in self._samples if count is not None]
+            self._size = sum(counts) if len(counts) == len(shares) else None
+        self._ended = perf_counter()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self._open is None or not logs:
+            return
+        told = {name: one for name, one in logs.items() if name not in _NO_METRICS and not name.endswith(_TIMES)}
+        timed = [name for name in logs if name.endswith("_runtime")]
+        if timed and "loss" not in logs:
+            # An evaluation, or the summary of the whole training: `on_evaluate` tells.
+            self._timed = min(timed, key=len).removesuffix("_runtime"), told
+            return
+        for name, value in told.items():
+            if name.startswith("eval_"):
+                self._put_evaluation(name, value, "eval")
+            else:
+                self._put_logged(name, value)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._open is not None and self._timed is not None:
+            prefix, told = self._timed
+            for name, value in told.items():
+                self._put_evaluation(name, value, prefix)
+        self._timed = None
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._epoch_over = True  # its evaluation is yet to come
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        run = self._open
+        if run is None:
+            return
+        self._hand_over()
+        if state.global_step < state.max_steps:
+            run.mark("stopped early")
+        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            best = (state.best_global_step or 0) - self._resumed
+            if best > 0:
+                run.mark("weights restored from here", step=best)
+        run.end()
+
+    def _heard(self, inputs: Any, loss: Any) -> None:
+        """Take in what the training step of a micro-batch returned."""
+        if self._shares is None:
+            return
+        try:
+            self._shares.append(scalar("loss", loss))
+        except (TypeError, ValueError):  # a training step of the person's own: then no loss of the step is known
+            self._shares = None
+            return
+        self._samples.append(_count_samples(inputs))
+
+    def _put_logged(self, name: str, value: Any) -> None:
+        """Add what was logged to the step that has ended, or to the one that goes on."""
+        number = _number(name, value)
+        if number is None:
+            return
+        if name == "learning_rate":  # what the step used, as `lr` is
+            self._values.setdefault("lr", number)
+            return
+        usual = Series.of(name, "batch")
+        if name == "loss":
+            name = "window_loss" if self._has_own_loss else "loss"
+            self._declare(name, "batch", "window", "loss", "train")
+        elif name != "grad_norm":
+            self._declare(name, "batch", "reported", usual.metric.removeprefix("train_"), usual.split)
+        self._values[name] = number
+
+    def _put_evaluation(self, name: str, value: Any, prefix: str) -> None:
+        number = _number(name, value)
+        if number is None:
+            return
+        # Whoever wants the metrics of the training set evaluates that as well.
+        split: Split = "train" if prefix.rsplit("_", maxsplit=1)[-1] == "train" else "validation"
+        self._declare(name, "epoch", "epoch", name.removeprefix(f"{prefix}_"), split)
+        self._evaluated[name] = float(number)
+
+    def _declare(self, name: str, granularity: Granularity, kind: Kind, metric: str, split: Split) -> None:
+        if self._run is not None and (granularity, name) not in self._declared:
+            self._declared.add((granularity, name))
+            self._run.declare(name, metric=metric, kind=kind, granularity=granularity, split=split)
+
+    def _hand_over(self) -> None:
+        """Put on the bus what waits: a step, the evaluations behind it, an epoch's end."""
+        run = self._open
+        if run is None:
+            return
+        if self._ended is not None:
+            run.batch_ended(self._values, size=self._size, at=self._ended)
+            self._values, self._size, self._ended = {}, None, None
+        evaluated, self._evaluated = self._evaluated, {}
+        if self._epoch_over:
+            self._epoch_over = False
+            mean = run.history.epoch_mean("loss") if self._has_own_loss else None
+            run.end_epoch(evaluated if mean is None else {"loss": mean, **evaluated})
+        elif evaluated:
+            run.evaluated(evaluated)
+
+
+class _WatchedTrain:
+    """``trainer.train``, which tells a callback of each step's loss, and of what ended the training."""
+
+    def __init__(self, trainer: Any, callback: EpochCallback) -> None:
+        self._train: Callable[..., Any] = trainer.train
+        self._trainer = trainer
+        self._callback = callback
+        update_wrapper(self, self._train)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        trainer, own = self._trainer, vars(self._trainer).get("training_step")
+        step = trainer.training_step
+        watched = trainer.training_step = update_wrapper(partial(self._watch, step), step)
+        try:
+            return self._train(*args, **kwargs)
+        except BaseException as error:
+            if self._callback._open is not None:
+                self._callback._open.end_by(error)
+            raise
+        finally:
+            if vars(trainer).get("training_step") is watched:
+                del trainer.training_step
+                if own is not None:
+                    trainer.training_step = own
+
+    def _watch(self, step: Callable[..., Any], model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = step(model, inputs, *args, **kwargs)
+        self._callback._heard(inputs, loss)
+        return loss
+
+
+def _steps_per_epoch(args: Any, batches: Any) -> int | None:
+    """Return how many optimizer steps an epoch has, or None where the data do not know their length."""
+    try:
+        length = len(batches)
+    except (TypeError, AttributeError, RuntimeError):
+        return None
+    return ceil(length / args.gradient_accumulation_steps) or None
+
+
+def _count_samples(inputs: Any) -> int | None:
+    """Return the length of the first array of a batch, by which the ``Trainer`` counts samples as well."""
+    for value in inputs.values() if isinstance(inputs, Mapping) else ():
+        shape: Any = getattr(value, "shape", ())
+        if len(shape):
+            return int(shape[0])
+    return None
+
+
+def _number(name: str, value: Any) -> Any:
+    """Return what was logged if it is a number; some log texts and tables, too."""
+    try:
+        return scalar(name, value)
+    except (TypeError, ValueError):
+        return None
