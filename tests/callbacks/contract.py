@@ -66,10 +66,10 @@ class Recorder(ew.Bus):
         self.subscribe(self.events.append)
 
 
-def check(bus: Recorder, *, validation: str = "val_loss") -> ew.History:
+def check(bus: Recorder, *, train: str = "loss", validation: str = "val_loss") -> ew.History:
     """Assert that the training put the one right sequence of events on the bus, and return its history.
 
-    `validation` is what the framework itself calls the loss of its validation.
+    `train` and `validation` are what the framework itself calls the losses of an epoch.
     """
     n = len(BATCHES)
     # A declaration may stand anywhere before the first value it speaks of; what it says shows in the series below.
@@ -93,20 +93,20 @@ def check(bus: Recorder, *, validation: str = "val_loss") -> ew.History:
     close = {"rel": 2e-6, "abs": 1e-7}  # float32 against float64
     assert [float(e.values["loss"]) for e in batches] == pytest.approx(right.batch, **close)
     assert [float(e.values["lr"]) for e in batches] == pytest.approx(RATES, **close)
-    assert [e.values["loss"] for e in ended] == pytest.approx(right.epoch, **close)
+    assert [e.values[train] for e in ended] == pytest.approx(right.epoch, **close)
     assert [e.values[validation] for e in ended] == pytest.approx(right.validation, **close)
 
     history = bus.runs[-1]
     assert history.status == "completed"
     assert history.batch["loss"] == pytest.approx(right.batch, **close)
-    assert history.batch["loss"].dtype == history.epoch["loss"].dtype == np.float64
+    assert history.batch["loss"].dtype == history.epoch[train].dtype == np.float64
     assert history.batch.steps("loss").tolist() == list(range(1, STEPS + 1))
     assert history.epoch.epochs(validation).tolist() == [0, 1]
     said = [
         (series.metric, series.split, series.kind)
         for series in (
             history.batch.series("loss"),
-            history.epoch.series("loss"),
+            history.epoch.series(train),
             history.epoch.series(validation),
             history.batch.series("lr"),
         )
