@@ -1,0 +1,424 @@
+"""PyTorch Lightning 2: ``Trainer(callbacks=[EpochCallback()])``, from ``lightning`` or from ``pytorch_lightning``.
+
+Lightning hands a batch's loss to callbacks divided by ``accumulate_grad_batches``, and its learning rate when the
+scheduler has set the next one: both are taken here where they are right.
+
+What a module logs is in ``trainer.callback_metrics``, which never forgets: a value stays under its name until another
+comes, and one name may hold a batch's value or an epoch's, that of training or that of validation. Which of them a
+value is, and whether it is new, only Lightning's own results tell. They are read here and never computed, for that may
+make a device wait, or one process for the others. So
+
+- a batch ends for us when the next thing begins, for the module may log of it in its ``on_train_batch_end``;
+- an epoch ends when the next one begins, or the training ends: after the callbacks were told of an epoch's end
+  Lightning computes its means, and the module logs in its ``on_train_epoch_end``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from importlib import import_module
+from math import inf
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from ..bus import Bus, chosen
+from ..errors import check_version, checked_name, unknown_keywords
+from ..history import History
+from ..run import Run
+from ..scalars import rates, scalar, to_floats
+from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
+
+_log = logging.getLogger("epochwidget")
+
+
+def _framework() -> tuple[str, Any]:
+    """Return the package that trains here, after its name for ``pip``.
+
+    Each one's Trainer takes the other's callbacks, so either will do. One that is imported already spares the seconds
+    that the other would take.
+    """
+    packages = {"lightning.pytorch": "lightning", "pytorch_lightning": "pytorch-lightning"}
+    for module in sorted(packages, key=lambda module: module not in sys.modules):
+        try:
+            return packages[module], import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name not in ("lightning", *packages):
+                raise
+    raise ImportError("epochwidget.callbacks.lightning needs PyTorch Lightning: pip install 'lightning>=2.2,<3'.")
+
+
+_package, _lightning = _framework()
+check_version(_package, _lightning.__version__, "2.2", "3")
+
+
+def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
+    """Let no failure of ours end the training; the first of a fit is logged."""
+
+    @wraps(hook)
+    def hook_or_log(self: EpochCallback, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception:
+            if not self._has_failed:
+                self._has_failed = True
+                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
+
+    return hook_or_log
+
+
+class EpochCallback(_lightning.Callback):  # type: ignore[misc,name-defined]
+    """Puts every batch and epoch of ``trainer.fit`` on the bus. Each ``fit`` is a run.
+
+    The values of a batch have these names in the history, all of kind ``"batch"``:
+
+    - ``loss``: the loss that ``training_step`` returned, undivided where gradients are accumulated. With manual
+      optimisation nobody knows what a step returns: there is a ``loss`` if the module logs one.
+    - ``lr``: the learning rate that the batch was trained with; ``lr_1``, ``lr_2``, ... those of further parameter
+      groups; ``lr_optimizer1``, ``lr_optimizer1_1``, ... those of further optimizers.
+    - what the module logs with ``on_step``, under the name that it gives, without ``_step``.
+
+    Those of an epoch are of kind ``"epoch"``:
+
+    - what the module logs with ``on_epoch``, in training and in validation, under the name that it gives, without
+      ``_epoch``, as Lightning computes it. What it adds up, or takes the least or greatest of, is of kind
+      ``"reported"``.
+    - ``loss``, unless the module logs it: the mean of the batches' losses over the samples (as Lightning counts them:
+      the length of the batch's first tensor), or over the batches where those cannot be counted.
+
+    The split is told by ``train_``, ``val_``, ``valid_``, ... before or after a name (``val/loss``, ``loss_val``), else
+    by the step that logs it. If both steps log one name without any of these, validation's has ``val_`` before it.
+
+    Validation in the midst of an epoch stands at the batch after which it was made. Of several processes the first
+    one's values are shown.
+
+    Parameters
+    ----------
+    name
+        What to call the run, by default the name of the module's class.
+    bus
+        Where the events go, by default the shared bus.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these, or the name is empty.
+    """
+
+    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+        if unknown:
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+        super().__init__()
+        self._name = None if name is None else checked_name("The name of a run", name)
+        self._bus = chosen(bus, "EpochCallback")
+        self._fit: _Fit | None = None
+        self._has_failed = False
+
+    @property
+    def history(self) -> History:
+        """The history of the latest ``fit``."""
+        if self._fit is None:
+            raise AttributeError(
+                "there is no history yet: give this callback to Trainer(callbacks=[...]) and call trainer.fit first. "
+                "If that trained in processes of its own, the history was in the first of them."
+            )
+        return self._fit.run.history
+
+    @_harmless
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        if stage == "fit" and self._fit is not None:
+            self._fit.run.end("stopped")  # does nothing if it has ended
+
+    @_harmless
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._has_failed = False
+        if trainer.is_global_zero:
+            self._fit = _Fit(trainer, Run(self._name or type(pl_module).__name__, bus=self._bus))
+
+    @_harmless
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if fit := self._open_fit:
+            fit.begin_batch(batch_idx)
+
+    @_harmless
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        if fit := self._open_fit:
+            fit.note_divisor()
+
+    @_harmless
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        if fit := self._open_fit:
+            fit.note_rates(optimizer)
+
+    @_harmless
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if fit := self._open_fit:
+            fit.leave_batch(outputs, batch)
+
+    @_harmless
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        if fit := self._open_fit:
+            fit.end_batch()
+
+    @_harmless
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        if fit := self._open_fit:
+            fit.take_evaluation()
+
+    @_harmless
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if fit := self._open_fit:
+            fit.leave_epoch()
+
+    @_harmless
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if fit := self._open_fit:
+            fit.end_epoch()
+
+    @_harmless
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        if fit := self._open_fit:
+            fit.end_epoch()
+
+    @_harmless
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        # The last hook of all: what fails before, fails the fit.
+        if fit := self._open_fit:
+            fit.run.end()
+
+    @_harmless
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        if fit := self._open_fit:
+            fit.run.end_by(exception)
+
+    @property
+    def _open_fit(self) -> _Fit | None:
+        """The fit that goes on; None outside of one, and in all processes but the first."""
+        fit = self._fit
+        return fit if fit is not None and fit.run.status == "running" else None
+
+
+class _Fit:
+    """One ``fit``: what is kept between the hooks."""
+
+    def __init__(self, trainer: Any, run: Run) -> None:
+        self.run = run
+        self._trainer = trainer
+        self._names: dict[tuple[Granularity, Split, str], str] = {}
+        # The batch that goes on, and when it ended with how many samples if it is only waiting for what is logged yet.
+        self._values: dict[str, Any] = {}
+        self._divisor = 1
+        self._ended: tuple[float, int | None] | None = None
+        # Of what is logged per batch, by Lightning's key, the newest that was seen.
+        self._seen: dict[str, Any] = {}
+        # The epoch that goes on, and what had been reported when only its means were to come.
+        self._epoch: int | None = None
+        self._first_step = 0
+        self._is_whole = True
+        self._before_means: dict[str, Any] | None = None
+        self._last_length: int | None = None
+        # A validation that may be the one at the epoch's end, or may not.
+        self._evaluation: dict[str, float] = {}
+        run.lives_within_call(self.end_epoch)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of a callback is for another training.
+        return type(None), ()
+
+    def begin_batch(self, index: int) -> None:
+        """Begin a batch, and an epoch if there is none."""
+        self.end_batch()
+        self._put_evaluation()
+        if self._epoch is None:
+            self._begin_epoch(index)
+        self._values = {}
+        self.note_divisor()
+        # The optimizer makes no step in this batch if its gradients are only accumulated.
+        for optimizer in self._trainer.optimizers:
+            self.note_rates(optimizer)
+
+    def note_divisor(self) -> None:
+        """Keep by how much Lightning divides the loss; right before `backward` it just has, and it may be changed."""
+        self._divisor = self._trainer.accumulate_grad_batches
+
+    def note_rates(self, optimizer: Any) -> None:
+        """Keep the learning rates of an optimizer, which right before its step are those of the step."""
+        for index, one in enumerate(self._trainer.optimizers):
+            if one is optimizer:
+                self._values.update(rates(f"lr_optimizer{index}" if index else "lr", optimizer) or {})
+
+    def leave_batch(self, outputs: Any, batch: Any) -> None:
+        """Keep what is known of the batch at its end."""
+        self._ended = perf_counter(), _samples(batch)
+        loss = outputs.get("loss") if self._is_automatic and isinstance(outputs, Mapping) else None
+        if loss is not None:
+            self._values["loss"] = scalar("loss", loss) * self._divisor
+        self._take_logged()
+
+    def end_batch(self) -> None:
+        """Put the batch that has ended on the bus."""
+        if self._ended is None:
+            return
+        (at, size), self._ended = self._ended, None
+        try:
+            self._take_logged(but="on_train_batch_start")  # what was logged there since is the next batch's
+        finally:
+            self.run.batch_ended(self._values, size=size, at=at)
+
+    def take_evaluation(self) -> None:
+        """Keep the values of a validation that has ended."""
+        results = self._trainer.fit_loop.epoch_loop.val_loop._results
+        logged = [result for result in results.values() if result.meta.on_epoch and not result.has_reset]
+        names = [results._forked_name(result, on_step=False)[0] for result in logged]  # each data loader has its own
+        self._evaluation.update(self._numbers(zip(names, logged, strict=True), self._reported, "validation"))
+
+    def leave_epoch(self) -> None:
+        """Keep what has been reported, all but the means of the epoch."""
+        self.end_batch()
+        if self._epoch is not None:
+            self._last_length = self.run.step - self._first_step if self._is_whole else None
+            self._before_means = dict(self._reported)
+
+    def end_epoch(self) -> None:
+        """End the epoch, if it came to its end; after an interrupt, put what there is of it on the bus."""
+        self.end_batch()
+        before, self._before_means = self._before_means, None
+        if before is None:
+            self._put_evaluation()
+            return
+        values, self._evaluation = self._evaluation, {}
+        self._epoch = None
+        self._seen.clear()
+        try:
+            # A value that was not reported again is the same object.
+            new = {name: value for name, value in self._reported.items() if value is not before.get(name)}
+            logged = [result for result in self._training.values() if result.meta.on_epoch]
+            values.update(self._numbers([(result.meta.name, result) for result in logged], new, "train"))
+            mean = self.run.history.epoch_mean("loss") if self._is_automatic and self._is_whole else None
+            if mean is not None:
+                values.setdefault("loss", mean)
+        finally:
+            self.run.end_epoch(values)
+
+    @property
+    def _is_automatic(self) -> bool:
+        return bool(self._trainer.lightning_module.automatic_optimization)
+
+    @property
+    def _training(self) -> Any:
+        """Lightning's results of what is logged in training; reset, but for their names, when an epoch has ended."""
+        return self._trainer.fit_loop.epoch_loop._results
+
+    @property
+    def _reported(self) -> dict[str, Any]:
+        """What is in ``trainer.callback_metrics``, without computing it anew."""
+        reported: dict[str, Any] = self._trainer._logger_connector._callback_metrics
+        return reported
+
+    def _begin_epoch(self, index: int) -> None:
+        trainer = self._trainer
+        self._epoch, self._first_step = trainer.current_epoch, self.run.step
+        self._is_whole = index == 0  # or the training goes on from a checkpoint in the midst of it
+        length = trainer.num_training_batches
+        self.run.begin_epoch(
+            trainer.current_epoch,
+            # Where Lightning cannot count the batches beforehand, the epoch before tells.
+            batches=self._last_length if length == inf else length - index,
+            # Steps may run out before the epochs do.
+            epochs=trainer.max_epochs if trainer.max_epochs != -1 and trainer.max_steps == -1 else None,
+        )
+
+    def _put_evaluation(self) -> None:
+        """Put a validation on the bus that was not at the epoch's end."""
+        values, self._evaluation = self._evaluation, {}
+        if values:
+            self.run.evaluated(values)
+
+    def _take_logged(self, but: str | None = None) -> None:
+        """Add what was logged of the batch since the last time, `but` what a hook of that name logged."""
+        for key, result in self._training.items():
+            meta = result.meta
+            if not meta.on_step or result.has_reset or meta.fx == but:
+                continue
+            value = result._forward_cache  # a new object each time
+            if value is None or value is self._seen.get(key):
+                continue
+            self._seen[key] = value
+            if not isinstance(value, Tensor):
+                continue
+            name = self._name(meta.name, "batch", "train", "batch")
+            # What was returned and what was used need not be what was logged as such.
+            if name not in self._values and not (name == "loss" and self._is_automatic):
+                self._values[name] = scalar(name, value)
+
+    def _numbers(self, named: Iterable[tuple[str, Any]], reported: Mapping[str, Any], split: Split) -> dict[str, float]:
+        """Return what was reported of some of Lightning's results, under the names that it has in the history."""
+        values: dict[str, Any] = {}
+        for original, result in named:
+            value = reported.get(original)
+            if isinstance(value, Tensor) and value.numel() == 1:
+                is_mean = not result.is_tensor or result.meta.is_mean_reduction
+                name = self._name(original, "epoch", split, "epoch" if is_mean else "reported")
+                values[name] = scalar(name, value)
+        return dict(zip(values, to_floats(list(values.values())).tolist(), strict=True))
+
+    def _name(self, original: str, granularity: Granularity, split: Split, kind: Kind) -> str:
+        """Return the name in the history of what is logged in training or validation, declared."""
+        key = granularity, split, original
+        if key not in self._names:
+            marked, metric = _parse(original)
+            name = original
+            if marked is None and split == "validation" and self._is_of_training(original):
+                name = f"val_{original}"
+            elif marked is None and split == "train" and self._names.get(("epoch", "validation", original)) == original:
+                name = f"train_{original}"  # validation was quicker
+            self._names[key] = name
+            split = marked or split
+            if Series.of(name, granularity).metric == LEARNING_RATE:
+                metric, split = LEARNING_RATE, "train"
+            self.run.declare(name, metric=metric, kind=kind, granularity=granularity, split=split)
+        return self._names[key]
+
+    def _is_of_training(self, name: str) -> bool:
+        return name == "loss" or any(result.meta.name == name for result in self._training.values())
+
+
+_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "eval": "validation",
+}
+_WORD = rf"(?P<word>{'|'.join(_WORDS)})"
+_MARKED = re.compile(rf"{_WORD}[_/.\- ](?P<metric>.+)|(?P<metric2>.+)[_/.\- ]{_WORD.replace('word', 'word2')}", re.I)
+
+
+def _parse(name: str) -> tuple[Split | None, str]:
+    """Take a name apart into the split that it tells, if any, and the metric."""
+    plain = re.sub(r"/dataloader_idx_\d+$", "", name)
+    plain = re.sub(r"(?<=.)(?<!per)_(step|epoch)$", "", plain)
+    found = _MARKED.fullmatch(plain)
+    split = None
+    if found is not None:
+        split = _WORDS[(found["word"] or found["word2"]).lower()]
+        plain = found["metric"] or found["metric2"]
+    return split, "loss" if plain.lower() == "loss" else plain
+
+
+def _samples(batch: Any) -> int | None:
+    """Return how many samples a batch has: the length of its first tensor."""
+    if isinstance(batch, Tensor):
+        return len(batch) or None if batch.ndim else None
+    if isinstance(batch, (list, tuple, Mapping)):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            found = _samples(part)
+            if found is not None:
+                return found
+    return None
