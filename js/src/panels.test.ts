@@ -56,6 +56,13 @@ describe("the running mean", () => {
   });
 });
 
+test("lines that would have the same words are told apart by their names and looks", () => {
+  const [panel] = panels([train, mean, { ...mean, name: "train_loss" }]);
+  expect(panel!.lines.map((line) => line.label)).toEqual(["train", "loss", "train_loss"]);
+  const [, one, other] = panel!.lines.map((line) => line.stroke);
+  expect(one!.colour).not.toBe(other!.colour);
+});
+
 test("batches are pale beneath means, and at full strength without them", () => {
   const opacity = (view: Settings["granularity"], ...specs: Partial<SeriesSpec>[]) =>
     panels(specs, { granularity: view })[0]!.lines[0]!.stroke.opacity;

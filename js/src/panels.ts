@@ -115,12 +115,22 @@ function line(series: Series, all: readonly Series[], { granularity, hidden }: S
   return {
     series,
     key,
-    label: spec.label,
+    label: alike(spec, all).length > 1 ? spec.name : spec.label,
     kind: kindInWords(spec),
     stroke: strokeOf(spec, all, granularity),
     shown: isShown(hidden, key, shownByDefault),
     shownByDefault,
   };
+}
+
+/**
+ * The series whose words would be the same, as of a mean that the framework reports and one computed beside it: their
+ * names tell them apart.
+ */
+function alike({ granularity, kind, label }: SeriesSpec, all: readonly Series[]): SeriesSpec[] {
+  return all
+    .map(({ spec }) => spec)
+    .filter((other) => other.granularity === granularity && other.kind === kind && other.label === label);
 }
 
 /** What a series' values stand for. */
@@ -160,7 +170,7 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
     if (other.split === spec.split && !labels.includes(other.label)) labels.push(other.label);
   }
   // Among several lines of one split (two learning rates, say) the first has the split's own colour.
-  const rank = labels.indexOf(spec.label);
+  const rank = labels.indexOf(spec.label) + alike(spec, all).indexOf(spec);
   const own: Colour = spec.split === "validation" ? "validation" : spec.panel === RATE ? "rate" : "train";
   const colour = rank === 0 ? own : OTHERS[(rank - 1) % OTHERS.length]!;
   const ranked = DASHES[rank % DASHES.length]!;
