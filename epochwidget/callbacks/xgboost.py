@@ -176,7 +176,8 @@ def _callers() -> tuple[CallbackContainer | None, Mapping[str, Any]]:
 
 def _sets_rate_later(container: CallbackContainer, own: EpochCallback) -> bool:
     """Tell whether a callback after our own might set another learning rate before an iteration."""
-    later = container.callbacks[container.callbacks.index(own) + 1 :]
+    callbacks = list(container.callbacks)  # in XGBoost 2 a set, which has some order as well
+    later = callbacks[callbacks.index(own) + 1 :]
     return any(
         type(one).before_iteration is not TrainingCallback.before_iteration and not isinstance(one, EpochCallback)
         for one in later

@@ -7,6 +7,7 @@ trains it in the framework's own way, starting from zero weights and without shu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -117,4 +118,71 @@ def check(bus: Recorder, *, train: str = "loss", validation: str = "val_loss") -
         ("loss", "validation", "epoch"),
         ("learning rate", "train", "batch"),
     ]
+    return history
+
+
+# For gradient boosting, which has iterations for epochs and no batches.
+ITERATIONS = 8
+TREES_X = np.random.default_rng(3).normal(size=(90, 4)).astype("float32")
+TREES_Y = (np.sin(2 * TREES_X[:, 0]) + TREES_X[:, 1] * TREES_X[:, 2]).astype("float32")
+SETS = {"train": slice(0, 50), "first": slice(50, 70), "second": slice(70, 90)}
+
+
+def check_iterations(
+    bus: Recorder,
+    *,
+    names: dict[str, str],
+    metric: str,
+    reported: dict[str, list[float]],
+    predict: Callable[[np.ndarray, int], np.ndarray],
+    rates: list[float],
+    first: int = 0,
+) -> ew.History:
+    """Assert that boosting on `SETS` put the one right sequence of events on the bus, and return its history.
+
+    `names` says what the root of the mean squared error on each of the sets is called in the history and `metric` what
+    the framework calls it; `reported` is what the framework itself reports, under our names. `predict` gives the
+    predictions that the model makes with so many of its trees. `first` is the number of the first iteration.
+    """
+    iterations = list(range(first, first + ITERATIONS))
+    events = [event for event in bus.events if not isinstance(event, ew.SeriesDeclared)]
+    assert [type(event) for event in events] == [
+        ew.RunStarted,
+        *[ew.EpochStarted, ew.EpochEnded] * ITERATIONS,
+        ew.RunEnded,
+    ]
+    assert len({event.run for event in events}) == 1
+    times = [event.time for event in events[1:]]
+    assert times == sorted(times)
+    assert times[0] >= 0
+
+    end = first + ITERATIONS
+    started = [event for event in events if isinstance(event, ew.EpochStarted)]
+    assert [(e.epoch, e.step, e.batches, e.epochs) for e in started] == [(i, 0, None, end) for i in iterations]
+    ended = [event for event in events if isinstance(event, ew.EpochEnded)]
+    assert [(e.epoch, e.step) for e in ended] == [(i, 0) for i in iterations]
+    assert (events[0].epochs, events[-1].status, events[-1].error) == (end, "completed", None)
+
+    # What the framework reports is taken over bit for bit, and it belongs to the iteration at which it stands.
+    assert reported.keys() == set(names.values())
+    for event, *values in zip(ended, *reported.values(), strict=True):
+        assert {name: value for name, value in event.values.items() if name != "lr"} == dict(
+            zip(reported, values, strict=True)
+        )
+    for of, name in names.items():
+        x, y = TREES_X[SETS[of]], TREES_Y[SETS[of]].astype(np.float64)
+        right = [float(np.sqrt(((predict(x, i + 1) - y) ** 2).mean())) for i in iterations]
+        assert [e.values[name] for e in ended] == pytest.approx(right, rel=1e-5), name
+    assert [e.values["lr"] for e in ended] == pytest.approx(rates, rel=1e-6)
+
+    history = bus.runs[-1]
+    assert (history.status, history.step, list(history.batch)) == ("completed", 0, [])
+    for of, name in names.items():
+        series = history.epoch.series(name)
+        split = "train" if of == "train" else "validation"
+        assert (series.metric, series.split, series.kind) == (metric, split, "epoch")
+        assert history.epoch[name].tolist() == reported[name]
+        assert history.epoch[name].dtype == np.float64
+        assert history.epoch.epochs(name).tolist() == iterations
+    assert history.epoch.series("lr").metric == "learning rate"
     return history

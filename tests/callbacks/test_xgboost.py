@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -266,7 +267,7 @@ def test_the_learning_rate_is_the_size_of_the_step() -> None:
     watch = callback()
     model = xgb.train(parameters, data, 3, callbacks=[Sets(), watch])
     predicted = [0.0, *(float(model.predict(data, iteration_range=(0, n))[0]) for n in (1, 2, 3))]
-    used = [(after - before) / (1 - before) for before, after in zip(predicted, predicted[1:], strict=False)]
+    used = [(after - before) / (1 - before) for before, after in pairwise(predicted)]
     assert watch.history.epoch["lr"] == pytest.approx(used, rel=1e-5)
     assert watch.history.epoch["lr"].tolist() == [0.5, 0.25, 0.125]
     # From before such a callback nobody can know which rate it is going to set.
@@ -302,7 +303,7 @@ def test_copies_are_for_another_training() -> None:
     train(watch)
     for copied in (copy.deepcopy(watch), copy.copy(watch), pickle.loads(pickle.dumps(watch))):
         with pytest.raises(AttributeError, match="no history yet"):
-            copied.history
+            _ = copied.history
         train(copied)
         assert (copied.history.name, copied.history.status) == ("trees", "completed")
     assert [history.status for history in watch._bus.runs] == ["completed"] * 3
@@ -352,4 +353,4 @@ def test_what_the_callback_refuses() -> None:
     with pytest.raises(ValueError, match="empty"):
         EpochCallback(" ")
     with pytest.raises(AttributeError, match=r"xgboost\.train"):
-        callback().history
+        _ = callback().history
