@@ -211,11 +211,13 @@ class EpochCallback:
     def _iteration_completed(self, trainer: Engine) -> None:
         values = self._outputs(trainer)
         for name, use in self._uses.items():
-            if use.granularity == "batch":
-                for part, number in _numbers(name, trainer.state.metrics.get(name)):
-                    label = part if part not in values else f"{use.kind}_{part}"
-                    self._declare(Series(label, "batch", use.kind, _metric(part, use.kind), "train"))
-                    values[label] = number
+            value = trainer.state.metrics.get(name)
+            if use.granularity != "batch" or (not use.always and self._is_former(name, value)):
+                continue
+            for part, number in _numbers(name, value):
+                label = part if part not in values else f"{use.kind}_{part}"
+                self._declare(Series(label, "batch", use.kind, _metric(part, use.kind), "train"))
+                values[label] = number
         self._end_batch(trainer, values)
         self._hand_over_evaluations()
 
@@ -228,8 +230,7 @@ class EpochCallback:
             use = self._uses.get(name)
             if use is not None and use.granularity == "batch":
                 continue
-            # Nothing clears the metrics of former epochs.
-            if (use is None or not use.always) and value is self._former.get(name, self):
+            if (use is None or not use.always) and self._is_former(name, value):
                 continue
             for part, number in _numbers(name, value):
                 if use is not None:
@@ -296,6 +297,7 @@ class EpochCallback:
         self._forget()
         if trainer.last_event_name == Events.STARTED:
             self._due, self._series = due, series
+        self._former = dict(trainer.state.metrics)
         searches = any(
             isinstance(getattr(handler, "__self__", None), FastaiLRFinder)
             for handler, _, _ in trainer._event_handlers.get(Events.STARTED, ())
@@ -323,7 +325,12 @@ class EpochCallback:
         self._epoch_open, self._epoch_over = True, False
         self._means = []
         self._uses = _uses(trainer)
-        self._former = dict(state.metrics)
+
+    def _is_former(self, name: str, value: Any) -> bool:
+        """Tell whether a metric is still the one of before: nothing clears it until it is computed again."""
+        former = self._former.get(name, self)
+        self._former[name] = value
+        return value is former
 
     def _outputs(self, trainer: Engine) -> dict[str, Any]:
         """Return the numbers of the trainer's output, as floats or tensors that can wait."""
@@ -335,7 +342,11 @@ class EpochCallback:
                 self._warn("output_transform failed, so the batch has no values; the training goes on.", traceback=True)
                 return {}
         named = output if isinstance(output, Mapping) else {"loss": output}
-        values = {str(name): scalar(str(name), value) for name, value in named.items() if _is_number(value)}
+        values = {
+            str(name): value if type(value) is float else scalar(str(name), value)
+            for name, value in named.items()
+            if _is_number(value)
+        }
         if not values:
             self._warn(
                 "the trainer's output has no number in it (%s): attach(..., output_transform=...) makes one of it, "
@@ -498,6 +509,8 @@ def _metric(name: str, kind: Kind) -> str:
 
 
 def _is_number(value: Any) -> bool:
+    if type(value) is float:  # as a rule; this is asked for every batch
+        return True
     if isinstance(value, torch.Tensor):
         return value.numel() == 1 and not value.is_complex() and not value.is_meta
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -141,7 +141,9 @@ class EpochCallback(Callback):  # type: ignore[misc]
         row = self.row_["batches"][-1]
         # The number that skorch has read; a history that several processes share has it only later.
         loss = row.get("train_loss", loss)
-        values = {} if loss is None else {"loss": scalar("loss", loss)}
+        values = {}
+        if loss is not None:
+            values["loss"] = loss if type(loss) is float else scalar("loss", loss)
         for name, value in row.items():
             if name not in _OF_BATCH and (number := _number(name, value)) is not None:
                 self._declare(name, "batch")

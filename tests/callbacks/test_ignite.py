@@ -20,8 +20,10 @@ from ignite.handlers import EarlyStopping, FastaiLRFinder, LRScheduler
 from ignite.handlers.time_profilers import BasicTimeProfiler
 from ignite.metrics import Accuracy, Average, Loss, MetricGroup, Precision, RunningAverage
 from ignite.metrics.metric import BatchWise, SingleEpochRunningBatchWise
+from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from traitlets.config import Config
 
 import epochwidget as ew
 from epochwidget.callbacks import ignite as adapter
@@ -356,6 +358,7 @@ def test_values_of_former_epochs_are_not_taken_for_new_ones() -> None:
     here.trainer.add_event_handler(Events.EPOCH_STARTED, every.reset)
     here.trainer.add_event_handler(Events.ITERATION_COMPLETED, every.iteration_completed)
     here.trainer.add_event_handler(Events.EPOCH_COMPLETED(every=2), every.completed, "every")
+    here.trainer.add_event_handler(Events.ITERATION_COMPLETED(every=3), every.completed, "third")
 
     @here.trainer.on(Events.EPOCH_COMPLETED(once=3))
     def write(engine: Engine) -> None:
@@ -365,9 +368,14 @@ def test_values_of_former_epochs_are_not_taken_for_new_ones() -> None:
     here.trainer.run(here.loader, max_epochs=4)
     epoch = watch.history.epoch
     assert epoch.epochs("every").tolist() == [1, 3]
+    assert watch.history.batch.steps("third").tolist() == [3, 6, 9, 12, 15]
+    assert watch.history.batch.series("third").kind == "reported"
     assert epoch.epochs("by_hand").tolist() == [2]
     assert told(epoch.series("by_hand")) == ("by_hand", "train", "reported")
     assert told(epoch.series("val_by_hand")) == ("by_hand", "validation", "reported")
+    here.trainer.state.max_epochs = None
+    here.trainer.run(here.loader, max_epochs=1)
+    assert list(watch.history.epoch) == ["loss"]
 
 
 def test_metrics_with_several_numbers() -> None:
@@ -551,6 +559,37 @@ def test_the_next_run_closes_one_that_failed() -> None:
     assert failed.status == "stopped"
     assert (len(failed.batch["loss"]), len(failed.epoch["loss"])) == (6, 1)
     assert watch.history.status == "completed"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython of our own."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    yield InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    InteractiveShell.clear_instance()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError, "failed"), (KeyboardInterrupt, "stopped")], ids=["error", "interrupt"]
+)
+@pytest.mark.parametrize("event", [Events.ITERATION_COMPLETED(once=6), Events.EPOCH_COMPLETED(once=2)], ids=str)
+def test_a_cell_that_fails_ends_its_run_with_every_batch(
+    event: Any, error: type[BaseException], status: str, shell: InteractiveShell
+) -> None:
+    """That of the handler that raised included, and the mean of an epoch whose evaluation raised."""
+    here, watch = Setting(), callback()
+
+    @here.trainer.on(event)
+    def fail() -> None:
+        raise error("now")
+
+    watch.attach(here.trainer)
+    shell.push({"here": here})
+    shell.run_cell("here.trainer.run(here.loader, max_epochs=3)")
+    assert watch.history.status == status
+    assert "now" in (watch.history.error or "")
+    assert watch.history.batch["loss"].tolist() == here.outputs
+    assert len(watch.history.epoch["loss"]) == (1 if len(here.outputs) == 6 else 2)
 
 
 def test_nan_is_data() -> None:

@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 import skorch
 import torch
+from IPython.core.interactiveshell import InteractiveShell
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import BatchScoring, Callback, Checkpoint, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
+from skorch.history import DistributedHistory
 from torch import nn
+from torch.distributed import HashStore
+from traitlets.config import Config
 
 import epochwidget as ew
 from epochwidget.callbacks import skorch as adapter
@@ -334,6 +338,30 @@ def test_an_exception_leaves_fit_and_every_batch_and_the_next_fit_closes_the_run
     assert failed.status == "stopped"
     assert (len(failed.batch["loss"]), len(failed.epoch["train_loss"])) == (5, 1)
     assert watch.history.status == "completed"
+    agrees(watch.history, net)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython of our own."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    yield InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    InteractiveShell.clear_instance()
+
+
+def test_a_cell_that_fails_ends_its_run_with_every_batch(shell: InteractiveShell) -> None:
+    watch = callback()
+    shell.push({"net": classifier(watch, Raises(RuntimeError, "on_batch_end", 5)), "x": X, "y": Y})
+    shell.run_cell("net.fit(x, y)")
+    assert (watch.history.status, watch.history.error) == ("failed", "RuntimeError: now")
+    assert (len(watch.history.batch["loss"]), len(watch.history.epoch["valid_loss"])) == (5, 1)
+
+
+def test_a_history_that_processes_share_has_every_batch() -> None:
+    """It gets the batch's values only when it is read, which nobody has to wait for."""
+    watch = callback()
+    shared = DistributedHistory(store=HashStore(), rank=0, world_size=1)
+    net = classifier(watch, history=shared).fit(X, Y)
     agrees(watch.history, net)
 
 
