@@ -1,0 +1,375 @@
+"""fastai 2: ``Learner(..., cbs=EpochCallback())``, or ``learn.fit_one_cycle(3, cbs=EpochCallback())``.
+
+fastai computes the loss of each batch and shows it nowhere: what its ``Recorder`` keeps for each batch, and calls
+``train_loss`` at an epoch's end, is a moving average. The batch's own loss is in ``learn.loss`` when the batch ends.
+
+Any callback may end a batch, an epoch or the fit in any hook, and then those behind it are not called. This one stands
+right behind the ``Recorder``, whose numbers are then of this batch and this epoch, and before those that end a fit, as
+``LRFinder`` and ``EarlyStoppingCallback``. What another one cuts off is made up for in the hooks of the cancelling.
+The learning rate is read as soon as the loss is there: what is scheduled for the batch has been set by then, and what
+is scheduled for the next one has not.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Any
+from weakref import ReferenceType, ref
+
+import fastai
+import numpy as np
+import torch
+from fastai.callback.core import Callback
+from fastai.learner import Recorder
+from fastai.torch_core import find_bs, rank_distrib
+
+from ..bus import Bus, chosen
+from ..errors import check_version, checked_name, unknown_keywords
+from ..events import Purpose
+from ..history import History
+from ..run import Run
+from ..scalars import scalar
+from ..series import Kind, Series, Split
+
+check_version("fastai", fastai.__version__, at_least="2.7", below="3")
+
+_NO_HISTORY = "there is no history yet: give this callback to a Learner or to one of its fits first."
+
+_log = logging.getLogger("epochwidget")
+
+
+class EpochCallback(Callback):  # type: ignore[misc]
+    """Puts every batch and epoch of ``learn.fit`` on the bus. Each ``fit`` is a run, so that ``fine_tune`` is two.
+
+    In the learner it is called ``epochwidget``: ``learn.epochwidget.history``.
+
+    The values of a batch have these names in the history:
+
+    - ``loss``: of that batch alone;
+    - ``smooth_loss``: fastai's moving average over the batches of all epochs, as in ``learn.recorder.losses``;
+    - ``lr``, ``mom``: the learning rate and the momentum that the batch was trained with, those of the first parameter
+      group; ``lr_1``, ``mom_1``, ... are those of further groups, of which ``learn.recorder.lrs`` has the last alone.
+
+    Those of an epoch:
+
+    - ``loss``: the mean over the samples of the epoch, each batch measured when it was trained;
+    - ``train_loss``: what fastai calls so, the moving average at the epoch's last batch;
+    - ``valid_loss`` and the metrics, under fastai's names: of the validation at the epoch's end;
+    - ``train_accuracy``, ``valid_accuracy``, ... with ``Recorder(train_metrics=True)``.
+
+    A metric with several numbers, as one for each class, has a series for each: ``f1_score_0``, ... Of metrics that
+    fastai gives one name the second is called ``accuracy_1``, and so is a metric that is called ``loss``.
+
+    ``lr_find`` is a run of its own kind, ``"lr search"``. Validation and prediction outside of a fit are no runs. A fit
+    that a callback ended has a mark that says which.
+
+    An exported learner takes the callback along if it was given to the ``Learner``, and then needs epochwidget where it
+    is loaded; ``learn.remove_cb(EpochCallback)`` before the export takes it out.
+
+    Parameters
+    ----------
+    name
+        What to call the run, by default the model's class.
+    bus
+        Where the events go, by default the shared bus.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these, or the name is empty.
+    """
+
+    order = Recorder.order + 1
+    run_valid = False
+    # fastai would call it "epoch", which is the learner's own count of the epochs.
+    name = "epochwidget"
+    # Of these a copy has its own.
+    _stateattrs = (
+        "_run",
+        "_has_failed",
+        "_columns",
+        "_declared",
+        "_rates",
+        "_seen",
+        "_smoothed",
+        "_logged",
+        "_reported",
+        "_in_epoch",
+    )
+
+    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+        if unknown:
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+        super().__init__()
+        self._name = None if name is None else checked_name("The name of a run", name)
+        self._bus = chosen(bus, "EpochCallback")
+        self._init_state()
+
+    def _init_state(self) -> None:
+        super()._init_state()
+        self._run: Run | None = None
+        self._has_failed = False
+        self._forget()
+
+    def _forget(self) -> None:
+        # What the Recorder reports of each epoch, in its order, and the names of it that the run knows.
+        self._columns: dict[Split, list[Series]] = {"train": [], "validation": []}
+        self._declared: set[str] = set()
+        # The rates of the batch that goes on, once they are settled.
+        self._rates: dict[str, Any] = {}
+        # What belongs to what is over: the last loss, which is not kept alive with its graph, the last of the
+        # Recorder's moving averages, and how much there is in its log.
+        self._seen: ReferenceType[torch.Tensor] | None = None
+        self._smoothed: Any = None
+        self._logged = 0
+        # What the Recorder has reported of the epoch that goes on.
+        self._reported: dict[str, float] = {}
+        self._in_epoch = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # No hook tells that a fit has raised, but a callback that was given to that fit is taken out.
+        if name == "learn" and value is None and self._is_running and (error := sys.exception()) is not None:
+            self._the_run.end_by(error)
+        # Past fastai's own, which warns of every name that the learner or the model has as well.
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "history":  # its own AttributeError leads here, and would lead on to the learner
+            raise AttributeError(_NO_HISTORY)
+        return super().__getattr__(name)
+
+    def __call__(self, event_name: str) -> Any:
+        # fastai lets through what a callback raises, and nothing here is worth a training.
+        try:
+            return super().__call__(event_name)
+        except Exception:
+            if not self._has_failed:
+                self._has_failed = True
+                _log.exception("[epochwidget] %s could not be watched; the training goes on.", event_name)
+
+    @property
+    def history(self) -> History:
+        """The history of the latest fit."""
+        if self._run is None:
+            raise AttributeError(_NO_HISTORY)
+        return self._run.history
+
+    def before_fit(self) -> None:
+        if self._is_watching:  # the fit before has raised
+            self._the_run.end("stopped")
+
+    def before_train(self) -> None:
+        # The first sign of a training: `validate`, `get_preds` and `tta` begin as a fit does.
+        if self._is_aside or rank_distrib() > 0:
+            return
+        if not self._is_running:
+            self._begin_run()
+        self._begin_epoch(len(self.learn.dl))
+        self._new_loss()
+        self._logged = len(self._log)
+
+    def after_loss(self) -> None:
+        if self._is_watching and len(self.learn.yb) > 0:
+            self._rates = self._read_rates()
+
+    def after_batch(self) -> None:
+        if self._is_watching:
+            self._end_batch()
+
+    def after_cancel_train(self) -> None:
+        self.after_batch()
+
+    def after_train(self) -> None:
+        self._take("train")
+
+    def before_validate(self) -> None:
+        if self._is_watching:
+            self._logged = len(self._log)
+
+    def after_validate(self) -> None:
+        self._take("validation")
+
+    def after_cancel_epoch(self) -> None:
+        self.after_batch()
+
+    def after_epoch(self) -> None:
+        if self._is_watching:
+            self._end_epoch()
+
+    def after_cancel_fit(self) -> None:
+        if self._is_watching:
+            self._end_batch()
+            if self._reported:  # the epoch's training was over
+                self._end_epoch()
+            if self.history.purpose == "training":
+                self._the_run.mark(_who_ended(sys.exception()))
+
+    def after_fit(self) -> None:
+        if self._is_watching:
+            self._the_run.end()
+
+    # -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _is_running(self) -> bool:
+        return self._run is not None and self._run.status == "running"
+
+    @property
+    def _is_aside(self) -> bool:
+        """Tell whether the learner validates or predicts, be it in the midst of a fit, or is not there any more."""
+        return self.learn is None or self.learn.lock.locked()
+
+    @property
+    def _is_watching(self) -> bool:
+        return self._is_running and not self._is_aside
+
+    @property
+    def _the_run(self) -> Run:
+        assert self._run is not None, "asked for while it is watched"
+        return self._run
+
+    @property
+    def _recorder(self) -> Recorder | None:
+        # Not by `getattr`, which goes on to the model.
+        found = vars(self.learn).get("recorder")
+        return found if isinstance(found, Recorder) else None
+
+    @property
+    def _log(self) -> Sequence[Any]:
+        """What the Recorder has logged of this epoch by now."""
+        recorder = self._recorder
+        return () if recorder is None else vars(recorder).get("log", ())
+
+    def _begin_run(self) -> None:
+        learn = self.learn
+        schedule = sys.modules.get("fastai.callback.schedule")
+        searches = schedule is not None and any(isinstance(callback, schedule.LRFinder) for callback in learn.cbs)
+        purpose: Purpose = "lr search" if searches else "training"
+        self._run = run = Run(self._name or type(learn.model).__name__, bus=self._bus, purpose=purpose)
+        self._has_failed = False
+        self._forget()
+        run.lives_within_call(self._forget)
+        run.declare("smooth_loss", metric="loss", kind="smoothed")
+        for group in range(len(learn.opt.hypers)):
+            run.declare(_of_group("mom", group), metric="momentum", kind="batch")
+        if self._recorder is not None:
+            self._columns = _columns(self._recorder, learn.metrics)
+
+    def _begin_epoch(self, batches: int | None = None) -> None:
+        if not self._in_epoch:
+            self._in_epoch = True
+            self._the_run.begin_epoch(self.learn.epoch, batches=batches, epochs=self.learn.n_epoch)
+
+    def _end_epoch(self) -> None:
+        values, self._reported = self._reported, {}
+        if values:  # it may not have begun, if its training was cancelled beforehand
+            self._begin_epoch()
+        if self._in_epoch:  # else it was skipped
+            self._in_epoch = False
+            mean = self._the_run.history.epoch_mean("loss")
+            self._the_run.end_epoch(values if mean is None else {"loss": mean, **values})
+
+    def _read_rates(self) -> dict[str, Any]:
+        return {
+            _of_group(name, group): scalar(name, hypers[name])
+            for group, hypers in enumerate(self.learn.opt.hypers)
+            for name in ("lr", "mom")
+            if name in hypers
+        }
+
+    def _new_loss(self) -> torch.Tensor | None:
+        """Return the learner's loss, but None if it was asked for before: then it is not of this batch."""
+        loss = self.learn.loss
+        if loss is None or (self._seen is not None and loss is self._seen()):
+            return None
+        self._seen = ref(loss)
+        return loss
+
+    def _end_batch(self) -> None:
+        """End the batch, if there is one of which anything is known."""
+        if not self.learn.training:  # a validation was cancelled
+            return
+        values: dict[str, Any] = {}
+        rates, self._rates = self._rates, {}
+        if (loss := self._new_loss()) is not None:
+            values["loss"] = scalar("loss", loss.detach().mean())  # the mean, as the Recorder takes it
+        recorder = self._recorder
+        if recorder is not None and recorder.losses:
+            smoothed = recorder.losses[-1]
+            # Before the Recorder's turn it is of the batch before.
+            if smoothed is not self._smoothed and self.order > recorder.order:
+                values["smooth_loss"] = scalar("smooth_loss", smoothed)
+            self._smoothed = smoothed
+        if values:
+            self._the_run.batch_ended(values | rates, size=find_bs(self.learn.yb))
+
+    def _take(self, split: Split) -> None:
+        """Take what the Recorder has logged at the end of this part of the epoch: nothing if that was cancelled."""
+        if not self._is_watching:
+            return
+        log = self._log
+        new, self._logged = log[self._logged :], len(log)
+        for series, value in zip(self._columns[split], new, strict=False):
+            for part, number in _numbers(value).items():
+                name = series.name + part
+                if name not in self._declared:
+                    self._declared.add(name)
+                    self._the_run.declare(
+                        name, metric=series.metric + part, kind=series.kind, granularity="epoch", split=split
+                    )
+                self._reported[name] = number
+
+
+def _of_group(name: str, group: int) -> str:
+    return name if group == 0 else f"{name}_{group}"
+
+
+def _columns(recorder: Recorder, metrics: Iterable[Any]) -> dict[Split, list[Series]]:
+    """Return what a Recorder logs of an epoch's training and of its validation."""
+    measured = ["loss", *(str(metric.name) for metric in metrics)]
+    names = [str(name) for name in recorder.metric_names[1:]]  # without the epoch
+    cut = len(measured) if recorder.train_metrics else 1
+    parts: dict[Split, list[str]] = {"train": names[:cut], "validation": names[cut:]}
+    columns: dict[Split, list[Series]] = {}
+    taken = {"loss"}  # the mean over the epoch
+    for split, part in parts.items():
+        columns[split] = []
+        for metric, name in zip(measured, part, strict=False):
+            kind: Kind = "smoothed" if split == "train" and not columns[split] else "epoch"
+            own = next(one for number in count() if (one := _of_group(name, number)) not in taken)
+            taken.add(own)
+            columns[split].append(Series(own, "epoch", kind, metric, split))
+    return columns
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    """Return a metric's number with an empty name, or each of its numbers with ``_0``, ``_1``, ...
+
+    Without any there is nothing: fastai has None for the mean over no batches.
+    """
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+    if value is None or isinstance(value, (str, bytes)):
+        return {}
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return {}
+    if array.ndim == 0:
+        return {"": float(array)}
+    return {f"_{index}": float(number) for index, number in enumerate(array.flat)}
+
+
+def _who_ended(error: BaseException | None) -> str:
+    """Return what to mark where a fit was cancelled: the callback that did it."""
+    found = None
+    trace = None if error is None else error.__traceback__
+    while trace is not None:
+        caller = trace.tb_frame.f_locals.get("self")
+        found = caller if isinstance(caller, Callback) else found
+        trace = trace.tb_next
+    who = "a callback" if found is None else type(found).__name__
+    return "early stopping" if who == "EarlyStoppingCallback" else f"stopped by {who}"
