@@ -84,8 +84,8 @@ function drawMarks(u: uPlot, notes: Notes, ratio: number): void {
     ctx.fillText(
       shortened(ctx, text, left ? before : after),
       left ? at - gap : at + gap,
-      // Below the crosses of what is not finite.
-      bbox.top + 8 * ratio,
+      // Below the crosses of what is not finite; and below the label before, which reaches into the same room.
+      bbox.top + (left && k > 0 ? 23 : 8) * ratio,
     );
   });
 }
