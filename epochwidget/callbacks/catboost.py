@@ -84,11 +84,17 @@ class EpochCallback:
         goes_on = self._iterations is not None and self._iterations.run.status == "running"
         if not goes_on or info.iteration <= self._last:
             self._harmless = Harmless()
-        with self._harmless:
-            if self._iterations is None or not goes_on or info.iteration <= self._last:
-                self._iterations = self._begun(info.iteration - 1)
-            self._iterations.ended(info.iteration - 1, self._results(info.metrics), rate=self._rate)
-            self._last = info.iteration
+        try:
+            with self._harmless:
+                if self._iterations is None or not goes_on or info.iteration <= self._last:
+                    self._iterations = self._begun(info.iteration - 1)
+                self._iterations.ended(info.iteration - 1, self._results(info.metrics), rate=self._rate)
+                self._last = info.iteration
+        except BaseException as interrupt:
+            # CatBoost makes an error of its own of an interrupt that comes while a callback is at work.
+            if self._iterations is not None:
+                self._iterations.run.end_by(interrupt)
+            raise
         # Anything else would stop the training.
         return True
 

@@ -55,6 +55,11 @@ def fit(*callbacks: Any, **how: Any) -> catboost.CatBoostClassifier:
     return classifier(**how).fit(X[:400], Y[:400], **{"eval_set": HELD_OUT, **of_fit}, callbacks=list(callbacks))
 
 
+def fit_for_long(watch: EpochCallback) -> None:
+    """Train with next to all of the time spent in iterations, since CatBoost may lose an interrupt between them."""
+    classifier(iterations=10**6, depth=6).fit(np.tile(X, (40, 1)), np.tile(Y, 40), callbacks=[watch])
+
+
 class Stops:
     def __init__(self, after: int) -> None:
         self.after = after
@@ -202,15 +207,29 @@ def test_the_number_of_iterations_is_known_by_any_name(name: str | None) -> None
 def test_an_interrupted_training_ends_its_run() -> None:
     """No hook tells of it: the run ends once the interrupt was handled."""
     watch = callback()
-    timer = threading.Timer(0.5, _thread.interrupt_main)
-    timer.start()
+    threading.Timer(1, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
-        fit(watch, iterations=10**6, depth=1)
+        fit_for_long(watch)
     gc.collect()
     assert watch.history.status == "stopped"
     assert len(watch.history.epoch["learn_Logloss"]) > 1
     fit(watch)
     assert [history.status for history in watch._bus.runs] == ["stopped", "completed"]
+
+
+def test_an_interrupt_while_the_callback_is_at_work_stops_the_run() -> None:
+    """CatBoost makes another error of it, and keeps what was raised."""
+    watch = callback()
+
+    @watch._bus.subscribe
+    def interrupts(event: Any) -> None:
+        if isinstance(event, ew.EpochEnded) and event.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises((catboost.CatBoostError, SystemError)):
+        fit(watch)
+    assert (watch.history.status, watch.history.error) == ("stopped", "KeyboardInterrupt")
+    assert len(watch.history.epoch["learn_Logloss"]) == 3
 
 
 def test_after_a_failure_the_run_ends_with_the_next_fit() -> None:
@@ -228,14 +247,12 @@ def test_in_a_notebook_a_cell_that_fails_or_is_interrupted_says_so() -> None:
     watch = callback()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     try:
-        shell.push({"fit": fit, "watch": watch, "Raises": Raises, "Stops": Stops})
+        shell.push({"fit": fit, "fit_for_long": fit_for_long, "watch": watch, "Raises": Raises, "Stops": Stops})
         shell.run_cell("fit(watch, Raises())")
         assert watch.history.status == "failed"
         assert "Error" in str(watch.history.error)
         shell.run_cell(
-            "import _thread, threading\n"
-            "threading.Timer(0.5, _thread.interrupt_main).start()\n"
-            "fit(watch, iterations=10**6, depth=1)"
+            "import _thread, threading\nthreading.Timer(1, _thread.interrupt_main).start()\nfit_for_long(watch)"
         )
         assert (watch.history.status, watch.history.error) == ("stopped", "KeyboardInterrupt")
         assert len(watch.history.epoch["learn_Logloss"]) > 1
@@ -284,8 +301,9 @@ def test_a_callback_that_nobody_keeps_still_ends_its_run() -> None:
     assert (bus.runs[-1].status, len(bus.runs[-1].marks)) == ("completed", 1)
 
 
-def test_other_kinds_of_models_and_calls() -> None:
-    """Pools, classes and rankings are watched alike; what is no `fit` makes no run."""
+def test_other_kinds_of_models_and_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools are watched alike; what is no `fit` makes no run."""
+    monkeypatch.chdir(tmp_path)  # where CatBoost leaves files unasked
     watch = callback()
     pool = catboost.Pool(X, Y)
     model = catboost.CatBoost({"loss_function": "Logloss", "iterations": 4, **QUIET})
@@ -294,6 +312,7 @@ def test_other_kinds_of_models_and_calls() -> None:
     assert watch.history.epoch["learn_Logloss"].tolist() == model.get_evals_result()["learn"]["Logloss"]
     model.eval_metrics(pool, ["AUC"])
     model.predict(pool)
+    catboost.cv(pool, {"loss_function": "Logloss", "iterations": 2, **QUIET}, fold_count=2)
     assert len(watch._bus.runs) == 1
 
 
