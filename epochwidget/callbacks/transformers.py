@@ -2,9 +2,9 @@
 
 A ``Trainer`` hands no loss to its callbacks but what it logs: every 500 steps by default, the mean since the last log,
 in which it replaces NaN by what had been there before. The loss of a step passes through ``trainer.training_step``,
-once for each micro-batch that the step accumulates, and always such that the sum over them is the step's loss: already
-divided by their number, or by that of the items in all of them. This sum is what the gradient is of, and what the
-``Trainer`` itself adds up for its log. So an attached callback listens there, and only while ``trainer.train`` runs.
+once for each micro-batch that the step accumulates, already divided by their number, or by that of the items in all of
+them: the sum over them is what the step's gradient is of, and what the ``Trainer`` itself adds up for its log. So an
+attached callback listens there, and only while ``trainer.train`` runs.
 
 What a ``Trainer`` logs of a step, and what it finds in the evaluation behind it, comes after the step has ended, at an
 epoch's end even after that. The callback holds a step back until the next one begins, so that each value stands where
@@ -18,6 +18,7 @@ from functools import partial, update_wrapper
 from math import ceil
 from time import perf_counter
 from typing import Any
+from weakref import ref
 
 import transformers
 from transformers import TrainerCallback
@@ -47,9 +48,10 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
     A step is one of the optimizer, as in ``state.global_step``, however many micro-batches it accumulates. Its values
     have these names in the history:
 
-    - ``loss``: of that step alone, NaN where it is NaN, under gradient accumulation the mean over the micro-batches
-      (their sum, of which the gradient is then, and the log, where a model or a loss function is handed
-      ``num_items_in_batch`` and does not divide by it, as several models of Transformers');
+    - ``loss``: of that step alone, which its gradient is of, and NaN where that is NaN. Under gradient accumulation it
+      is the mean over the micro-batches, or over all the items in them where the model is handed
+      ``num_items_in_batch`` and divides by it. Several models of Transformers' are handed it and do not divide: they
+      are trained on the sum over the micro-batches, and this is what the log and ``loss`` are then;
     - ``window_loss``: the ``loss`` that the ``Trainer`` logs, which is the mean since its last log (of kind
       ``"window"``), at the step where it was logged;
     - ``lr``: the learning rate that the step used, ``lr_1``, ... those of further parameter groups;
@@ -91,7 +93,15 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
         self._run: Run | None = None
+        # Weak, for whoever deletes a trainer wants its memory back at once.
+        self._attached: Callable[[], transformers.Trainer | None] = _nobody
+        self._watched: Callable[..., Any] | None = None
+        self._unwatched: Callable[..., Any] | None = None
         self._start_over()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy hears nothing of the trainer that this one is attached to.
+        return {**vars(self), "_attached": _nobody, "_watched": None, "_unwatched": None}
 
     def _start_over(self) -> None:
         self._declared: set[tuple[Granularity, str]] = set()
@@ -118,8 +128,8 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
     ) -> EpochCallback:
         """Make a callback that hears the loss of each step of `trainer`, and add it there.
 
-        While ``trainer.train`` runs, ``trainer.training_step`` is wrapped. A callback of this class that `trainer`
-        already has, as after its cell was run again, makes room.
+        While ``trainer.train`` runs, ``trainer.training_step`` is wrapped; an error in it ends the run at once. A
+        callback of this class that `trainer` already has, as after a notebook's cell was run again, makes room.
 
         Parameters
         ----------
@@ -138,15 +148,13 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         TypeError, ValueError
             If `trainer` is no ``Trainer``, or an argument is none of these.
         """
-        if not all(callable(getattr(trainer, method, None)) for method in ("train", "training_step", "pop_callback")):
+        if not all(callable(getattr(trainer, method, None)) for method in ("training_step", "pop_callback")):
             raise TypeError(f"EpochCallback.attach() needs a transformers.Trainer, got {trainer!r}.")
         callback = cls(name, bus=bus, **unknown)
         while (earlier := trainer.pop_callback(cls)) is not None:
             if (run := earlier._open) is not None:
                 run.end("stopped")
-        if isinstance(vars(trainer).get("train"), _WatchedTrain):
-            del trainer.train
-        trainer.train = _WatchedTrain(trainer, callback)
+        callback._attached = ref(trainer)
         trainer.add_callback(callback)
         return callback
 
@@ -171,32 +179,34 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
             return
         name = self._name or str(state.trial_name or args.run_name or "").strip() or type(kwargs.get("model")).__name__
         self._run = Run(name, bus=self._bus)
-        self._run.lives_within_call(self._hand_over)
+        self._run.lives_within_call(self._finish)
         self._resumed = state.global_step
         self._epoch_length = _steps_per_epoch(args, kwargs.get("train_dataloader"))
+        self._watch()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self._open
         if run is None:
             return
-        if self._epoch is not None:
+        first = self._epoch is None
+        if self._epoch is None:
+            self._epoch = 0 if self._epoch_length is None else state.global_step // self._epoch_length
+            # What had been trained of the epoch before a checkpoint is skipped, unless the person wants it again.
+            skipped = 0 if self._epoch_length is None else self._epoch * self._epoch_length
+            self._epoch_first = state.global_step if args.ignore_data_skip else skipped
+        else:
             if self._epoch_length is None:  # where nobody can count the batches beforehand, the epoch before tells
                 self._epoch_length = state.global_step - self._epoch_first or None
             self._hand_over()
             self._epoch += 1
             self._epoch_first = state.global_step
-        else:
-            self._epoch = 0 if self._epoch_length is None else state.global_step // self._epoch_length
-            # What had been trained of the epoch before a checkpoint is skipped, unless the person wants it again.
-            skipped = 0 if self._epoch_length is None else self._epoch * self._epoch_length
-            self._epoch_first = state.global_step if args.ignore_data_skip else skipped
         batches = epochs = None
         if self._epoch_length is not None:
             batches = min(self._epoch_first + self._epoch_length, state.max_steps) - state.global_step
             left = ceil((state.max_steps - self._epoch_first) / self._epoch_length)
             epochs = min(self._epoch + left, state.num_train_epochs)
         run.begin_epoch(self._epoch, batches=batches, epochs=epochs)
-        if self._resumed and not run.step and not run.history.marks:
+        if first and self._resumed:
             run.mark(f"resumed after step {self._resumed}")
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -256,16 +266,45 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
                 run.mark("weights restored from here", step=best)
         run.end()
 
-    def _heard(self, inputs: Any, loss: Any) -> None:
-        """Take in what the training step of a micro-batch returned."""
-        if self._shares is None:
-            return
+    def _watch(self) -> None:
+        """Listen to the training step of the trainer, where that is known."""
+        trainer = self._attached()
+        if trainer is not None:
+            self._unwatched = vars(trainer).get("training_step")
+            step = trainer.training_step
+            self._watched = trainer.training_step = update_wrapper(partial(self._take, step), step)
+
+    def _unwatch(self) -> None:
+        """Leave the trainer as it was. Should others have wrapped the training step since, nothing listens in it."""
+        trainer = self._attached()
+        if trainer is not None and self._watched is not None and vars(trainer).get("training_step") is self._watched:
+            del trainer.training_step
+            if self._unwatched is not None:
+                trainer.training_step = self._unwatched
+        self._watched = self._unwatched = None
+
+    def _take(self, step: Callable[..., Any], model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take the training step of a micro-batch, and hear what it returns."""
         try:
-            self._shares.append(scalar("loss", loss))
-        except (TypeError, ValueError):  # a training step of the person's own: then no loss of the step is known
+            loss = step(model, inputs, *args, **kwargs)
+        except BaseException as error:
+            if self._open is not None:
+                self._open.end_by(error)
+            raise
+        if self._shares is not None:
+            try:
+                self._shares.append(scalar("loss", loss))
+                self._samples.append(_count_samples(inputs))
+            except (TypeError, ValueError):  # a training step of the person's own: then nobody knows the step's loss
+                self._shares = None
+        return loss
+
+    def _finish(self) -> None:
+        try:
+            self._hand_over()
+        finally:
             self._shares = None
-            return
-        self._samples.append(_count_samples(inputs))
+            self._unwatch()
 
     def _put_logged(self, name: str, value: Any) -> None:
         """Add what was logged to the step that has ended, or to the one that goes on."""
@@ -314,35 +353,8 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
             run.evaluated(evaluated)
 
 
-class _WatchedTrain:
-    """``trainer.train``, which tells a callback of each step's loss, and of what ended the training."""
-
-    def __init__(self, trainer: Any, callback: EpochCallback) -> None:
-        self._train: Callable[..., Any] = trainer.train
-        self._trainer = trainer
-        self._callback = callback
-        update_wrapper(self, self._train)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        trainer, own = self._trainer, vars(self._trainer).get("training_step")
-        step = trainer.training_step
-        watched = trainer.training_step = update_wrapper(partial(self._watch, step), step)
-        try:
-            return self._train(*args, **kwargs)
-        except BaseException as error:
-            if self._callback._open is not None:
-                self._callback._open.end_by(error)
-            raise
-        finally:
-            if vars(trainer).get("training_step") is watched:
-                del trainer.training_step
-                if own is not None:
-                    trainer.training_step = own
-
-    def _watch(self, step: Callable[..., Any], model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        loss = step(model, inputs, *args, **kwargs)
-        self._callback._heard(inputs, loss)
-        return loss
+def _nobody() -> None:
+    """Return the trainer of a callback that is attached to none."""
 
 
 def _steps_per_epoch(args: Any, batches: Any) -> int | None:

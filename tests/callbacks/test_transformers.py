@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import math
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -44,6 +48,8 @@ DATA = [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
 
 class Classifier(torch.nn.Module):
     """A model that returns its loss, as a ``Trainer`` wants it."""
+
+    main_input_name = "x"
 
     def __init__(self, dropout: float = 0.3) -> None:
         super().__init__()
@@ -141,7 +147,7 @@ def check_log_history(trainer: Trainer, history: ew.History) -> None:
     """Assert that everything in the trainer's own log is in ours at its step, and nothing in ours is made up."""
     window = "window_loss" if "window_loss" in history.batch else "loss"
     in_batches = {"loss": window, "grad_norm": "grad_norm"}
-    times = {"runtime", "second", "flos", "epoch", "step"}
+    times = {"runtime", "second", "flos", "epoch", "step", "seen"}
     names = {name for log in trainer.state.log_history for name in log if name.split("_")[-1] not in times}
     evaluated = {name for name in names if name.startswith("eval_")}
     for name in names - {"train_loss", "learning_rate"}:
@@ -172,10 +178,10 @@ def llama() -> LlamaForCausalLM:
 
 
 def sentences() -> list[dict[str, Any]]:
-    """Tokens of which each sentence has another number to predict."""
-    tokens = torch.randint(17, (10, 8), generator=torch.Generator().manual_seed(0))
+    """Tokens of which each sentence has another number to predict; nothing predicts the first."""
+    tokens, at = torch.randint(17, (10, 8), generator=torch.Generator().manual_seed(0)), torch.arange(8)
     return [
-        {"input_ids": row, "labels": torch.where(torch.arange(8) < 3 + index % 5, row, -100)}
+        {"input_ids": row, "labels": torch.where((at > 0) & (at < 3 + index % 5), row, -100)}
         for index, row in enumerate(tokens)
     ]
 
@@ -324,7 +330,13 @@ def accuracy(outputs: Any) -> dict[str, float]:
         {"eval_strategy": "epoch", "logging_steps": 1, "eval_on_start": True, "max_grad_norm": 0.1},
         {"eval_strategy": "steps", "eval_steps": 3, "logging_steps": 2, "gradient_accumulation_steps": 2},
         {"eval_strategy": "epoch", "logging_steps": 0.3, "logging_first_step": True, "num_train_epochs": 1.5},
-        {"eval_strategy": "steps", "eval_steps": 3, "max_steps": 7, "include_num_input_tokens_seen": "no"},
+        {
+            "eval_strategy": "steps",
+            "eval_steps": 3,
+            "max_steps": 7,
+            "logging_steps": 2,
+            "include_num_input_tokens_seen": "all",
+        },
     ],
     ids=str,
 )
@@ -563,22 +575,16 @@ class Fails(Classifier):
         return super().forward(x, labels)
 
 
-@pytest.mark.parametrize(
+ERRORS = pytest.mark.parametrize(
     ("error", "status"),
     [(ValueError("no such token"), "failed"), (KeyboardInterrupt(), "stopped"), (SystemExit(1), "stopped")],
     ids=["ValueError", "KeyboardInterrupt", "SystemExit"],
 )
-@pytest.mark.parametrize("where", ["model", "callback", "evaluation"])
-def test_what_ends_a_training_ends_the_run_at_once(error: BaseException, status: str, where: str) -> None:
-    def fail(*_: Any, **__: Any) -> Any:
-        raise error
 
-    more: dict[str, Any] = {}
-    if where == "callback":
-        more["callbacks"] = [Watch(on_step_begin=lambda state, **_: state.global_step == 3 and fail())]
-    elif where == "evaluation":
-        more.update(compute_metrics=fail, eval_strategy="steps", eval_steps=3)
-    trainer = make(Fails(error) if where == "model" else None, **more)
+
+@ERRORS
+def test_what_ends_a_training_step_ends_the_run_at_once(error: BaseException, status: str) -> None:
+    trainer = make(Fails(error))
     watch = attached(trainer)
     with pytest.raises(type(error)):
         trainer.train()
@@ -589,6 +595,44 @@ def test_what_ends_a_training_ends_the_run_at_once(error: BaseException, status:
     assert history.batch.steps("loss").tolist() == [1, 2, 3]
     assert "training_step" not in vars(trainer)
     assert len(history.epoch) == 0
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython of our own, as a notebook has one."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    made = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    yield made
+    made.reset()
+    made.restore_sys_module_state()
+    InteractiveShell.clear_instance()
+
+
+@ERRORS
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("where", ["callback", "evaluation"])
+def test_what_ends_a_cell_ends_the_run_with_all_that_was_told(
+    error: BaseException, status: str, where: str, shell: InteractiveShell
+) -> None:
+    """No hook tells of an error elsewhere; the end of the notebook's cell does."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    more: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 3}
+    if where == "callback":
+        more["callbacks"] = [Watch(on_step_begin=lambda state, **_: state.global_step == 3 and fail())]
+    else:
+        more["compute_metrics"] = fail
+    trainer = make(**more)
+    watch = attached(trainer)
+    shell.push({"trainer": trainer})
+    assert isinstance(shell.run_cell("trainer.train()").error_in_exec, type(error))
+    history = watch.history
+    assert history.status == status
+    assert history.batch.steps("loss").tolist() == [1, 2, 3]
+    assert ("eval_loss" in history.epoch) == (where == "callback")
+    assert "training_step" not in vars(trainer)
 
 
 def test_a_train_after_an_exception_closes_the_run_that_no_hook_did() -> None:
@@ -744,16 +788,32 @@ def test_copies_of_a_callback_watch_on_their_own() -> None:
     assert isinstance(pickle.loads(pickle.dumps(EpochCallback("named"))), EpochCallback)
 
 
-def test_a_copied_trainer_tells_its_own_callback() -> None:
-    trainer = make(num_train_epochs=1)
+def test_a_copied_trainer_does_not_tell_the_callback_of_the_other() -> None:
+    trainer = make(num_train_epochs=1, logging_steps=2)
     watch = attached(trainer)
     copied = copy.deepcopy(trainer)
     copied.train()
     assert len(watch._bus.runs) == 1
     with pytest.raises(AttributeError, match="no history yet"):
         _ = watch.history
-    copies = [one for one in copied.callback_handler.callbacks if isinstance(one, EpochCallback)]
-    assert len(copies[0].history.batch["loss"]) == 5
+    trainer.train()
+    assert len(watch.history.batch["loss"]) == 5
+
+
+def test_a_watched_trainer_is_freed_with_its_last_name() -> None:
+    """Its memory, as that of an accelerator, comes back without the garbage collector."""
+    trainer = make(num_train_epochs=1)
+    watch = attached(trainer)
+    trainer.train()
+    model = weakref.ref(trainer.model)
+    gc.collect()
+    gc.disable()
+    try:
+        del trainer
+        assert model() is None
+    finally:
+        gc.enable()
+    assert len(watch.history.batch["loss"]) == 5
 
 
 def test_attaching_again_replaces_the_callback() -> None:
@@ -764,7 +824,6 @@ def test_attaching_again_replaces_the_callback() -> None:
     watch = EpochCallback.attach(trainer, "third", bus=bus)
     trainer.train()
     assert [history.name for history in bus.runs] == ["third"]
-    assert trainer.train.__wrapped__ == Trainer.train.__get__(trainer)
     assert watch.history.batch.steps("loss").tolist() == [1, 2, 3, 4, 5]
     trainer.remove_callback(watch)
     trainer.train()
@@ -819,7 +878,7 @@ def test_bad_arguments_are_refused_in_one_sentence() -> None:
     trainer = make()
     with pytest.raises(TypeError, match="does not know 'nane'"):
         EpochCallback.attach(trainer, nane="x")
-    assert "train" not in vars(trainer)
+    assert not any(isinstance(one, EpochCallback) for one in trainer.callback_handler.callbacks)
 
 
 def test_another_version_is_refused_by_name() -> None:
