@@ -15,6 +15,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -41,6 +42,21 @@ _WIDEST = 20
 _AVERAGED = ("running_avg_", "running_", "avg_")
 
 _log = logging.getLogger("epochwidget")
+
+
+def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
+    """Let no failure of ours end the training; the first of a run is logged."""
+
+    @wraps(hook)
+    def hook_or_log(self: EpochCallback, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception:
+            if not self._has_failed:
+                self._has_failed = True
+                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
+
+    return hook_or_log
 
 
 class EpochCallback:
@@ -98,7 +114,7 @@ class EpochCallback:
         """Be as before the first run."""
         self._rates: dict[str, Any] = {}
         self._iteration: int | None = None  # the one that goes on
-        self._epoch_open = self._epoch_over = False
+        self._epoch_open = self._epoch_over = self._has_failed = False
         self._means: list[str] = []
         self._declared: set[tuple[str, str]] = set()
         self._uses: dict[str, _Use] = {}
@@ -188,10 +204,12 @@ class EpochCallback:
 
     # What the trainer tells -------------------------------------------------------------------------------------
 
+    @_harmless
     def _started(self, trainer: Engine) -> None:
         self._come_last(Events.STARTED)
         self._begin(trainer)
 
+    @_harmless
     def _epoch_started(self, trainer: Engine) -> None:
         self._come_last(Events.EPOCH_STARTED)
         self._resume(trainer)
@@ -199,6 +217,7 @@ class EpochCallback:
         self._begin_epoch(trainer, done=trainer.state.iteration)
         self._hand_over_evaluations()
 
+    @_harmless
     def _iteration_started(self, trainer: Engine) -> None:
         self._resume(trainer)
         if not self._epoch_open:  # an interrupted run goes on in the midst of its epoch
@@ -208,7 +227,10 @@ class EpochCallback:
         for name, optimizer in self._optimizers.items():
             self._rates.update(rates(name, optimizer) or {})
 
+    @_harmless
     def _iteration_completed(self, trainer: Engine) -> None:
+        if self._iteration is None:
+            return  # attached in the midst of it
         values = self._outputs(trainer)
         for name, use in self._uses.items():
             value = trainer.state.metrics.get(name)
@@ -221,11 +243,13 @@ class EpochCallback:
         self._end_batch(trainer, values)
         self._hand_over_evaluations()
 
+    @_harmless
     def _epoch_completed(self, trainer: Engine) -> None:
         self._resume(trainer)
         if not self._epoch_open:
             self._begin_epoch(trainer, done=trainer.state.iteration)
         self._end_untold(trainer)
+        self._uses = _uses(trainer)  # some may have been attached since
         for name, value in trainer.state.metrics.items():
             use = self._uses.get(name)
             if use is not None and use.granularity == "batch":
@@ -242,10 +266,12 @@ class EpochCallback:
                 self._due.setdefault(part, number)
         self._epoch_over = True
 
+    @_harmless
     def _interrupted(self, trainer: Engine) -> None:
         if self._run is not None:
             self._run.end("stopped")
 
+    @_harmless
     def _terminated(self, trainer: Engine) -> None:
         if self._run is None or self._run.status != "running":
             return
@@ -255,12 +281,14 @@ class EpochCallback:
         if trainer.should_terminate == "skip_completed":
             self._run.end()
 
+    @_harmless
     def _completed(self, trainer: Engine) -> None:
         if self._run is not None:
             self._run.end()
 
     # What an evaluator tells ------------------------------------------------------------------------------------
 
+    @_harmless
     def _evaluated(self, evaluator: Engine, prefix: str) -> None:
         assert self._trainer is not None, "the hooks go when the trainer does"
         running = self._run is not None and self._run.status == "running"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import wraps
 from numbers import Real
 from typing import Any
 
@@ -24,6 +27,23 @@ check_version("skorch", skorch.__version__, "1.0", "2")
 _COUNTS = {"epoch", "dur", "batches", "train_batch_count", "valid_batch_count"}
 _OF_BATCH = {"train_loss", "train_batch_size"}
 _PREFIXES: dict[str, Split] = {"train_": "train", "valid_": "validation", "val_": "validation"}
+
+_log = logging.getLogger("epochwidget")
+
+
+def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
+    """Let no failure of ours end the training; the first of a run is logged."""
+
+    @wraps(hook)
+    def hook_or_log(self: EpochCallback, *args: Any, **kwargs: Any) -> None:
+        try:
+            hook(self, *args, **kwargs)
+        except Exception:
+            if not self.failed_:
+                self.failed_ = True
+                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
+
+    return hook_or_log
 
 
 class EpochCallback(Callback):  # type: ignore[misc]
@@ -79,7 +99,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self.length_: int | None = None
         #: What skorch keeps of the epoch that goes on, whether it has validation, and whether its end was told.
         self.row_: dict[str, Any] | None = None
-        self.validates_ = self.told_ = False
+        self.validates_ = self.told_ = self.failed_ = False
         self.rates_: dict[str, Any] = {}
         self.scores_: dict[str, Split] = {}
         self.declared_: set[tuple[str, str]] = set()
@@ -98,9 +118,11 @@ class EpochCallback(Callback):  # type: ignore[misc]
             )
         return self.run_.history
 
+    @_harmless
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
         self._begin(net)
 
+    @_harmless
     def on_epoch_begin(
         self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
@@ -117,10 +139,12 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self.told_ = False
         self.scores_ = _scores(net)
 
+    @_harmless
     def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool | None = None, **kwargs: Any) -> None:
         if training:
             self._read_rates(net)
 
+    @_harmless
     def on_grad_computed(
         self,
         net: NeuralNet,
@@ -133,6 +157,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         # Right before the step: a callback after this one may have set another rate. Not every training step calls it.
         self._read_rates(net)
 
+    @_harmless
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool | None = None, loss: Any = None, **kwargs: Any
     ) -> None:
@@ -151,10 +176,12 @@ class EpochCallback(Callback):  # type: ignore[misc]
         values.update(self.rates_)
         self.run_.batch_ended(values, size=row.get("train_batch_size"))
 
+    @_harmless
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         # Callbacks after this one have their scores yet to record: the epoch is closed when the next begins.
         self.told_ = True
 
+    @_harmless
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
         if self.run_ is None or self.run_.status != "running":
             return

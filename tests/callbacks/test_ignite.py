@@ -35,6 +35,14 @@ RNG = np.random.default_rng(0)
 X = torch.from_numpy(RNG.normal(size=(100, 5)).astype("float32"))
 Y = (X.sum(1) > 0).long()
 SIZES = np.array([32, 32, 32, 4])
+FAILED = "not all of the training can be shown"
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_ours_failed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Failures are logged and not raised, so that none would be seen."""
+    yield
+    assert not [record for record in caplog.get_records("call") if FAILED in record.message]
 
 
 @pytest.fixture(autouse=True)
@@ -674,6 +682,28 @@ def test_rank_zero_alone_reports(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     idist.spawn("gloo", _train_on_each_rank, args=(str(tmp_path),), nproc_per_node=2, master_port=port)
     assert [(tmp_path / rank).read_text(encoding="utf-8") for rank in ("0", "1")] == ["1", "0"]
+
+
+def test_a_failure_of_ours_is_logged_once_and_the_training_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    here, watch = Setting(), callback()
+    watch.attach(here.trainer)
+
+    def fail(event: Any) -> None:
+        raise RuntimeError("of the subscriber")
+
+    watch._bus.subscribe(fail, ew.BatchEnded, ew.EpochEnded)
+    here.trainer.run(here.loader, max_epochs=2)
+    assert len(here.outputs) == 8
+    assert caplog.text.count(FAILED) == 1
+    caplog.clear()
+
+
+def test_attaching_in_the_midst_of_a_run_begins_with_the_next_batch() -> None:
+    here, watch = Setting(), callback()
+    here.trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: watch.attach(here.trainer))
+    here.trainer.run(here.loader, max_epochs=2)
+    assert watch.history.batch["loss"].tolist() == here.outputs[2:]
+    assert watch.history.batch.epochs("loss").tolist() == [0, 0, 1, 1, 1, 1]
 
 
 def test_bad_arguments_are_refused_in_one_sentence() -> None:

@@ -34,6 +34,14 @@ from . import contract
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(100, 5)).astype("float32")
 Y = (X.sum(1) > 0).astype("int64")
+FAILED = "not all of the training can be shown"
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_ours_failed(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Failures are logged and not raised, so that none would be seen."""
+    yield
+    assert not [record for record in caplog.get_records("call") if FAILED in record.message]
 
 
 @pytest.fixture(autouse=True)
@@ -447,6 +455,19 @@ def test_by_default_the_run_is_called_after_the_module() -> None:
     watch = callback()
     classifier(watch, max_epochs=1).fit(X, Y)
     assert watch.history.name == "Small"
+
+
+def test_a_failure_of_ours_is_logged_once_and_the_training_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    watch = callback()
+
+    def fail(event: Any) -> None:
+        raise RuntimeError("of the subscriber")
+
+    watch.bus.subscribe(fail, ew.BatchEnded, ew.EpochEnded)
+    net = classifier(watch).fit(X, Y)
+    assert len(net.history) == 2
+    assert caplog.text.count(FAILED) == 1
+    caplog.clear()
 
 
 def test_bad_arguments_are_refused_in_one_sentence() -> None:
