@@ -37,24 +37,28 @@ from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
 _log = logging.getLogger("epochwidget")
 
 
-def _framework() -> tuple[str, Any]:
-    """Return the package that trains here, after its name for ``pip``.
+def _callbacks() -> list[Any]:
+    """Return the class ``Callback`` of each package that may train here.
 
-    Each one's Trainer takes the other's callbacks, so either will do. One that is imported already spares the seconds
-    that the other would take.
+    Who has imported both may train with either, and before version 2.5 each refuses callbacks of the other. None is
+    imported that is not needed, for that takes seconds.
     """
     packages = {"lightning.pytorch": "lightning", "pytorch_lightning": "pytorch-lightning"}
-    for module in sorted(packages, key=lambda module: module not in sys.modules):
+    found: list[Any] = []
+    for module in sorted(packages, key=lambda module: not sys.modules.get(module)):
+        if found and not sys.modules.get(module):
+            break
         try:
-            return packages[module], import_module(module)
+            package = import_module(module)
         except ModuleNotFoundError as error:
             if error.name not in ("lightning", *packages):
                 raise
-    raise ImportError("epochwidget.callbacks.lightning needs PyTorch Lightning: pip install 'lightning>=2.2,<3'.")
-
-
-_package, _lightning = _framework()
-check_version(_package, _lightning.__version__, "2.2", "3")
+            continue
+        check_version(packages[module], package.__version__, "2.2", "3")
+        found.append(package.Callback)
+    if not found:
+        raise ImportError("epochwidget.callbacks.lightning needs PyTorch Lightning: pip install 'lightning>=2.2,<3'.")
+    return found
 
 
 def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
@@ -72,7 +76,7 @@ def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
     return hook_or_log
 
 
-class EpochCallback(_lightning.Callback):  # type: ignore[misc,name-defined]
+class EpochCallback(*_callbacks()):  # type: ignore[misc]
     """Puts every batch and epoch of ``trainer.fit`` on the bus. Each ``fit`` is a run.
 
     The values of a batch have these names in the history, all of kind ``"batch"``:
@@ -278,11 +282,13 @@ class _Fit:
         self._evaluation.update(self._numbers(zip(names, logged, strict=True), self._reported, "validation"))
 
     def leave_epoch(self) -> None:
-        """Keep what has been reported, all but the means of the epoch."""
+        """Keep what has been reported before the means of the epoch."""
         self.end_batch()
         if self._epoch is not None:
             self._last_length = self.run.step - self._first_step if self._is_whole else None
-            self._before_means = dict(self._reported)
+            # Another callback may have asked for them already.
+            means = {id(result._computed) for result in self._training.values() if not result.has_reset}
+            self._before_means = {name: value for name, value in self._reported.items() if id(value) not in means}
 
     def end_epoch(self) -> None:
         """End the epoch, if it came to its end; after an interrupt, put what there is of it on the bus."""
