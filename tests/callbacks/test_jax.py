@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -151,9 +152,11 @@ def test_a_value_inside_a_traced_function_is_refused_in_one_sentence(made: Calla
             run.log(loss=loss)
             return loss
 
-        with pytest.raises(TypeError, match=r"^log\(loss=.*log it outside\.$") as refused:
+        with pytest.raises(TypeError) as refused:
             made(loss_of)(jnp.ones(3))
-        assert "\n" not in str(refused.value)
+        sentence, *of_jax = str(refused.value).splitlines()  # JAX adds a word about its own frames
+        assert re.fullmatch(r"log\(loss=\.\.\.\): .* has no value yet; return it .* and log it outside\.", sentence)
+        assert not of_jax or "JAX" in of_jax[1]
     assert list(run.history.batch) == []
 
 
