@@ -329,6 +329,21 @@ def test_evaluations_land_at_their_step(ours_first: bool) -> None:
         assert (epoch["test_loss"].tolist(), epoch.steps("test_loss").tolist()) == (reported[-1:], [8])
 
 
+def test_an_evaluation_of_a_restored_model_takes_no_epoch_s_place() -> None:
+    here, watch = Setting(), callback()
+    reported = here.validate_each_epoch()
+    watch.attach(here.trainer, here.evaluator)
+
+    @here.trainer.on(Events.COMPLETED)
+    def restore_and_evaluate() -> None:
+        for parameter in here.model.parameters():
+            parameter.data.zero_()
+        here.evaluator.run(here.val_loader)
+
+    here.trainer.run(here.loader, max_epochs=2)
+    assert watch.history.epoch["val_loss"].tolist() == [one["loss"] for one in reported]
+
+
 def test_an_evaluation_of_the_training_data_is_not_called_validation() -> None:
     """One evaluator for both, as in Ignite's own examples."""
     here, watch = Setting(), callback()
