@@ -43,6 +43,8 @@ def scalar(name: str, value: Any) -> Any:
     ValueError
         If it has more than one element, or none.
     """
+    if type(value) is float:  # as learning rates are, of which there may be one in every batch
+        return value
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         if value.numel() != 1:

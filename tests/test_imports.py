@@ -22,6 +22,7 @@ LAYERS = {
     "bus": {"events", "history"},
     "cell": {"run"},  # for its annotations
     "run": {"bus", "cell", "errors", "events", "history", "scalars", "series"},
+    "iterations": {"bus", "run", "series"},
     "wire": {"columns", "history", "panels"},
     "widget": {"bus", "cell", "errors", "events", "history", "wire"},
 }
@@ -79,7 +80,7 @@ def test_cell_knows_run_by_its_type_only():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "callbacks").glob("*.py")), ids=lambda path: path.stem)
 def test_a_callback_knows_neither_the_page_nor_a_sibling(path):
-    assert imported(path)[0] <= {"run", "bus", "history", "series", "events", "errors", "scalars"}
+    assert imported(path)[0] <= {"run", "iterations", "bus", "history", "series", "events", "errors", "scalars"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
