@@ -19,7 +19,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from math import inf
 from time import perf_counter
@@ -40,7 +40,7 @@ _log = logging.getLogger("epochwidget")
 def _callbacks() -> list[Any]:
     """Return the class ``Callback`` of each package that may train here.
 
-    Who has imported both may train with either, and before version 2.5 each refuses callbacks of the other. None is
+    Who has imported both may train with either, and before version 2.6 each refuses the other's callbacks. None is
     imported that is not needed, for that takes seconds.
     """
     packages = {"lightning.pytorch": "lightning", "pytorch_lightning": "pytorch-lightning"}
@@ -120,29 +120,35 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
         super().__init__()
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
+        self._run: Run | None = None
         self._fit: _Fit | None = None
         self._has_failed = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is for another training: it takes along what it was made of.
+        return partial(type(self), self._name, bus=self._bus), ()
 
     @property
     def history(self) -> History:
         """The history of the latest ``fit``."""
-        if self._fit is None:
+        if self._run is None:
             raise AttributeError(
                 "there is no history yet: give this callback to Trainer(callbacks=[...]) and call trainer.fit first. "
                 "If that trained in processes of its own, the history was in the first of them."
             )
-        return self._fit.run.history
+        return self._run.history
 
     @_harmless
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        if stage == "fit" and self._fit is not None:
-            self._fit.run.end("stopped")  # does nothing if it has ended
+        if stage == "fit" and self._run is not None:
+            self._run.end("stopped")  # does nothing if it has ended
 
     @_harmless
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._has_failed = False
         if trainer.is_global_zero:
-            self._fit = _Fit(trainer, Run(self._name or type(pl_module).__name__, bus=self._bus))
+            self._run = Run(self._name or type(pl_module).__name__, bus=self._bus)
+            self._fit = _Fit(trainer, self._run)
 
     @_harmless
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -192,13 +198,21 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     @_harmless
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         # The last hook of all: what fails before, fails the fit.
-        if fit := self._open_fit:
-            fit.run.end()
+        if stage == "fit" and self._run is not None:
+            self._run.end()
+            self._let_go()
 
     @_harmless
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        if fit := self._open_fit:
-            fit.run.end_by(exception)
+        if self._run is not None:
+            self._run.end_by(exception)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the trainer and the module: whoever keeps the callback for its history need not keep them."""
+        self._fit = None
+        for given in ("log", "log_dict"):  # the module's methods, which Lightning gives to callbacks
+            self.__dict__.pop(given, None)
 
     @property
     def _open_fit(self) -> _Fit | None:
@@ -229,10 +243,6 @@ class _Fit:
         # A validation that may be the one at the epoch's end, or may not.
         self._evaluation: dict[str, float] = {}
         run.lives_within_call(self.end_epoch)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A copy of a callback is for another training.
-        return type(None), ()
 
     def begin_batch(self, index: int) -> None:
         """Begin a batch, and an epoch if there is none."""
@@ -402,19 +412,19 @@ _WORDS: dict[str, Split] = {
     "validation": "validation",
     "eval": "validation",
 }
-_WORD = rf"(?P<word>{'|'.join(_WORDS)})"
-_MARKED = re.compile(rf"{_WORD}[_/.\- ](?P<metric>.+)|(?P<metric2>.+)[_/.\- ]{_WORD.replace('word', 'word2')}", re.I)
+_BEFORE = re.compile(rf"({'|'.join(_WORDS)})[_/.\- ](.+)", re.IGNORECASE)
+_AFTER = re.compile(rf"(.+)[_/.\- ]({'|'.join(_WORDS)})", re.IGNORECASE)
 
 
 def _parse(name: str) -> tuple[Split | None, str]:
     """Take a name apart into the split that it tells, if any, and the metric."""
     plain = re.sub(r"/dataloader_idx_\d+$", "", name)
     plain = re.sub(r"(?<=.)(?<!per)_(step|epoch)$", "", plain)
-    found = _MARKED.fullmatch(plain)
     split = None
-    if found is not None:
-        split = _WORDS[(found["word"] or found["word2"]).lower()]
-        plain = found["metric"] or found["metric2"]
+    if found := _BEFORE.fullmatch(plain):
+        split, plain = _WORDS[found[1].lower()], found[2]
+    elif found := _AFTER.fullmatch(plain):
+        split, plain = _WORDS[found[2].lower()], found[1]
     return split, "loss" if plain.lower() == "loss" else plain
 
 
