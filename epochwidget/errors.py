@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import wraps
 from operator import index
-from typing import Any
+from typing import Any, TypeVar, cast
+from weakref import WeakSet
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+_failed: WeakSet[Any] = WeakSet()
+_log = logging.getLogger("epochwidget")
 
 
 def check_version(package: str, installed: str, at_least: str, below: str) -> None:
@@ -38,6 +46,21 @@ def _numbers(version: str) -> tuple[int, ...]:
     found = re.match(r"\d+(\.\d+)*", version)
     numbers = [int(part) for part in found[0].split(".")] if found else []
     return tuple(numbers + [0] * (4 - len(numbers)))
+
+
+def harmless(hook: Hook) -> Hook:
+    """Let no failure of a callback's hook end the training; the first of each callback is logged."""
+
+    @wraps(hook)
+    def hook_or_log(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return hook(self, *args, **kwargs)
+        except Exception:
+            if self not in _failed:
+                _failed.add(self)
+                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
+
+    return cast("Hook", hook_or_log)
 
 
 def unknown_keywords(owner: str, unknown: Iterable[str], known: Iterable[str]) -> TypeError:

@@ -15,7 +15,6 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -27,7 +26,7 @@ from ignite.handlers.lr_finder import FastaiLRFinder
 from ignite.metrics import Metric, MetricsLambda, RunningAverage
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, unknown_keywords
+from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
 from ..run import Run
 from ..scalars import rates, scalar
@@ -42,21 +41,6 @@ _WIDEST = 20
 _AVERAGED = ("running_avg_", "running_", "avg_")
 
 _log = logging.getLogger("epochwidget")
-
-
-def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
-    """Let no failure of ours end the training; the first of a run is logged."""
-
-    @wraps(hook)
-    def hook_or_log(self: EpochCallback, *args: Any, **kwargs: Any) -> None:
-        try:
-            hook(self, *args, **kwargs)
-        except Exception:
-            if not self._has_failed:
-                self._has_failed = True
-                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
-
-    return hook_or_log
 
 
 class EpochCallback:
@@ -114,7 +98,7 @@ class EpochCallback:
         """Be as before the first run."""
         self._rates: dict[str, Any] = {}
         self._iteration: int | None = None  # the one that goes on
-        self._epoch_open = self._epoch_over = self._has_failed = False
+        self._epoch_open = self._epoch_over = False
         self._means: list[str] = []
         self._declared: set[tuple[str, str]] = set()
         self._uses: dict[str, _Use] = {}
@@ -204,12 +188,12 @@ class EpochCallback:
 
     # What the trainer tells -------------------------------------------------------------------------------------
 
-    @_harmless
+    @harmless
     def _started(self, trainer: Engine) -> None:
         self._come_last(Events.STARTED)
         self._begin(trainer)
 
-    @_harmless
+    @harmless
     def _epoch_started(self, trainer: Engine) -> None:
         self._come_last(Events.EPOCH_STARTED)
         self._resume(trainer)
@@ -217,7 +201,7 @@ class EpochCallback:
         self._begin_epoch(trainer, done=trainer.state.iteration)
         self._hand_over_evaluations()
 
-    @_harmless
+    @harmless
     def _iteration_started(self, trainer: Engine) -> None:
         self._resume(trainer)
         if not self._epoch_open:  # an interrupted run goes on in the midst of its epoch
@@ -227,7 +211,7 @@ class EpochCallback:
         for name, optimizer in self._optimizers.items():
             self._rates.update(rates(name, optimizer) or {})
 
-    @_harmless
+    @harmless
     def _iteration_completed(self, trainer: Engine) -> None:
         if self._iteration is None:
             return  # attached in the midst of it
@@ -243,7 +227,7 @@ class EpochCallback:
         self._end_batch(trainer, values)
         self._hand_over_evaluations()
 
-    @_harmless
+    @harmless
     def _epoch_completed(self, trainer: Engine) -> None:
         self._resume(trainer)
         if not self._epoch_open:
@@ -266,12 +250,12 @@ class EpochCallback:
                 self._due.setdefault(part, number)
         self._epoch_over = True
 
-    @_harmless
+    @harmless
     def _interrupted(self, trainer: Engine) -> None:
         if self._run is not None:
             self._run.end("stopped")
 
-    @_harmless
+    @harmless
     def _terminated(self, trainer: Engine) -> None:
         if self._run is None or self._run.status != "running":
             return
@@ -281,14 +265,14 @@ class EpochCallback:
         if trainer.should_terminate == "skip_completed":
             self._run.end()
 
-    @_harmless
+    @harmless
     def _completed(self, trainer: Engine) -> None:
         if self._run is not None:
             self._run.end()
 
     # What an evaluator tells ------------------------------------------------------------------------------------
 
-    @_harmless
+    @harmless
     def _evaluated(self, evaluator: Engine, prefix: str) -> None:
         assert self._trainer is not None, "the hooks go when the trainer does"
         running = self._run is not None and self._run.status == "running"

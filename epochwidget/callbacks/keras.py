@@ -34,7 +34,7 @@ import numpy as np
 from keras import ops
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, unknown_keywords
+from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
 from ..run import Run
 
@@ -113,6 +113,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             raise AttributeError("there is no history yet: give this callback to model.fit(callbacks=[...]) first.")
         return self._run.history
 
+    @harmless
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         if self._run is not None:  # does nothing if it has ended; after an interrupt no hook has told
             self._run.end("stopped")
@@ -124,17 +125,20 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if self._step is not None:
             self._step.begin()
 
+    @harmless
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         # Where Keras cannot count the batches beforehand, the epoch before tells.
         steps = self.params.get("steps") or (self._batches or None)
         self._the_run.begin_epoch(epoch, batches=steps, epochs=self.params.get("epochs"))
         self._batches = 0
 
+    @harmless
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self._step is None and perf_counter() >= self._due:
             self._rate = _learning_rate(self.model)
             self._iterations = _iterations(self.model)
 
+    @harmless
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         now = perf_counter()
         self._ended.append((now, batch, dict(logs or {})))
@@ -142,10 +146,12 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._hand_over()
             self._due = perf_counter() + _READ_EVERY
 
+    @harmless
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._hand_over()
         self._the_run.end_epoch(_numbers(logs or {}))
 
+    @harmless
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         for stopper in self._stoppers:
             if stopper.stopped_epoch > 0:

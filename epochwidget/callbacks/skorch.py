@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import wraps
 from numbers import Real
 from typing import Any
 
@@ -15,7 +13,7 @@ from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
 from torch.utils.data import DataLoader
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, unknown_keywords
+from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
 from ..run import Run
 from ..scalars import rates, scalar
@@ -29,21 +27,6 @@ _OF_BATCH = {"train_loss", "train_batch_size"}
 _PREFIXES: dict[str, Split] = {"train_": "train", "valid_": "validation", "val_": "validation"}
 
 _log = logging.getLogger("epochwidget")
-
-
-def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
-    """Let no failure of ours end the training; the first of a run is logged."""
-
-    @wraps(hook)
-    def hook_or_log(self: EpochCallback, *args: Any, **kwargs: Any) -> None:
-        try:
-            hook(self, *args, **kwargs)
-        except Exception:
-            if not self.failed_:
-                self.failed_ = True
-                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
-
-    return hook_or_log
 
 
 class EpochCallback(Callback):  # type: ignore[misc]
@@ -99,7 +82,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self.length_: int | None = None
         #: What skorch keeps of the epoch that goes on, whether it has validation, and whether its end was told.
         self.row_: dict[str, Any] | None = None
-        self.validates_ = self.told_ = self.failed_ = False
+        self.validates_ = self.told_ = False
         self.rates_: dict[str, Any] = {}
         self.scores_: dict[str, Split] = {}
         self.declared_: set[tuple[str, str]] = set()
@@ -118,11 +101,11 @@ class EpochCallback(Callback):  # type: ignore[misc]
             )
         return self.run_.history
 
-    @_harmless
+    @harmless
     def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
         self._begin(net)
 
-    @_harmless
+    @harmless
     def on_epoch_begin(
         self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
@@ -139,12 +122,12 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self.told_ = False
         self.scores_ = _scores(net)
 
-    @_harmless
+    @harmless
     def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool | None = None, **kwargs: Any) -> None:
         if training:
             self._read_rates(net)
 
-    @_harmless
+    @harmless
     def on_grad_computed(
         self,
         net: NeuralNet,
@@ -157,7 +140,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         # Right before the step: a callback after this one may have set another rate. Not every training step calls it.
         self._read_rates(net)
 
-    @_harmless
+    @harmless
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool | None = None, loss: Any = None, **kwargs: Any
     ) -> None:
@@ -176,12 +159,12 @@ class EpochCallback(Callback):  # type: ignore[misc]
         values.update(self.rates_)
         self.run_.batch_ended(values, size=row.get("train_batch_size"))
 
-    @_harmless
+    @harmless
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         # Callbacks after this one have their scores yet to record: the epoch is closed when the next begins.
         self.told_ = True
 
-    @_harmless
+    @harmless
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
         if self.run_ is None or self.run_.status != "running":
             return
