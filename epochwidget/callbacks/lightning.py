@@ -228,8 +228,9 @@ class _Fit:
         self.run = run
         self._trainer = trainer
         self._names: dict[tuple[Granularity, Split, str], str] = {}
-        # The batch that goes on, and when it ended with how many samples if it is only waiting for what is logged yet.
+        # The batch that goes on, and when it ended with how many samples if it only waits for what may be logged yet.
         self._values: dict[str, Any] = {}
+        self._logged: dict[str, Any] = {}
         self._divisor = 1
         self._ended: tuple[float, int | None] | None = None
         # Of what is logged per batch, by Lightning's key, the newest that was seen.
@@ -250,7 +251,7 @@ class _Fit:
         self._put_evaluation()
         if self._epoch is None:
             self._begin_epoch(index)
-        self._values = {}
+        self._values, self._logged = {}, {}
         self.note_divisor()
         # The optimizer makes no step in this batch if its gradients are only accumulated.
         for optimizer in self._trainer.optimizers:
@@ -282,7 +283,8 @@ class _Fit:
         try:
             self._take_logged(but="on_train_batch_start")  # what was logged there since is the next batch's
         finally:
-            self.run.batch_ended(self._values, size=size, at=at)
+            # What was returned and what was used need not be what was logged as such.
+            self.run.batch_ended({**self._logged, **self._values}, size=size, at=at)
 
     def take_evaluation(self) -> None:
         """Keep the values of a validation that has ended."""
@@ -368,9 +370,8 @@ class _Fit:
             if not isinstance(value, Tensor):
                 continue
             name = self._name(meta.name, "batch", "train", "batch")
-            # What was returned and what was used need not be what was logged as such.
-            if name not in self._values and not (name == "loss" and self._is_automatic):
-                self._values[name] = scalar(name, value)
+            if name != "loss" or not self._is_automatic:
+                self._logged[name] = scalar(name, value)
 
     def _numbers(self, named: Iterable[tuple[str, Any]], reported: Mapping[str, Any], split: Split) -> dict[str, float]:
         """Return what was reported of some of Lightning's results, under the names that it has in the history."""

@@ -350,6 +350,11 @@ def test_what_is_logged_around_a_batch_belongs_to_that_batch() -> None:
         def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
             if batch_idx != 1:
                 self.log("end", float(batch_idx), on_step=True, on_epoch=False)
+            self.log("twice", 2.0, on_step=True, on_epoch=False)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            self.log("twice", 1.0)
+            return super().training_step(batch, batch_idx)
 
     class Early(pl.Callback):
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
@@ -360,6 +365,7 @@ def test_what_is_logged_around_a_batch_belongs_to_that_batch() -> None:
     batch = watch.history.batch
     assert batch["start"].tolist() == batch["early"].tolist() == [0, 1, 2, 3, 4] * 2
     assert batch.steps("start").tolist() == batch.steps("early").tolist() == list(range(1, 11))
+    assert batch["twice"].tolist() == [2] * 10
     assert batch["end"].tolist() == [0, 2, 3, 4] * 2
     assert batch.steps("end").tolist() == [1, 3, 4, 5, 6, 8, 9, 10]
 
