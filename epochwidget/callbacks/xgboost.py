@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 import xgboost
-from xgboost.callback import CallbackContainer, TrainingCallback
+from xgboost.callback import (
+    CallbackContainer,
+    EarlyStopping,
+    EvaluationMonitor,
+    TrainingCallback,
+    TrainingCheckPoint,
+)
 
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
@@ -73,7 +79,7 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
         self._first = 0
         self._begun: int | None = None
         self._rate: float | None = None
-        self._reads_rate = False
+        self._reads_rate = self._rate_changes = False
         self._log: Mapping[str, Any] = {}
         self._logged = 0
 
@@ -103,7 +109,8 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
         with self._harmless:
             self._begun, self._log = epoch, evals_log
             self._the_iterations.begin(self._first + epoch)
-            self._rate = _learning_rate(model) if self._reads_rate else None
+            if self._reads_rate and (self._rate is None or self._rate_changes):
+                self._rate = _learning_rate(model)
         return False
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
@@ -134,7 +141,10 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
             trained_on=[name for one, name in call.get("evals") or () if one is data],
             advice=_ADVICE,
         )
-        self._reads_rate = container is not None and not _sets_rate_later(container, self)
+        callbacks = [] if container is None else list(container.callbacks)
+        # To read it takes longer than a small tree.
+        self._rate_changes = any(type(one) not in _LEAVE_RATE for one in callbacks)
+        self._reads_rate = self in callbacks and not _sets_rate_later(callbacks[callbacks.index(self) + 1 :])
         if container is not None:
             self._iterations.lasts_as_long_as(container, lambda: False)
 
@@ -146,6 +156,10 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
     def _the_iterations(self) -> Iterations:
         assert self._iterations is not None, "XGBoost calls before_training first"
         return self._iterations
+
+
+# None of these sets a parameter.
+_LEAVE_RATE = (EpochCallback, EarlyStopping, EvaluationMonitor, TrainingCheckPoint)
 
 
 def _results(log: Mapping[str, Any]) -> Iterator[Result]:
@@ -174,12 +188,10 @@ def _callers() -> tuple[CallbackContainer | None, Mapping[str, Any]]:
     return container, {}
 
 
-def _sets_rate_later(container: CallbackContainer, own: EpochCallback) -> bool:
-    """Tell whether a callback after our own might set another learning rate before an iteration."""
-    callbacks = list(container.callbacks)  # in XGBoost 2 a set, which has some order as well
-    later = callbacks[callbacks.index(own) + 1 :]
+def _sets_rate_later(later: list[TrainingCallback]) -> bool:
+    """Tell whether one of the callbacks after our own might set another learning rate before an iteration."""
     return any(
-        type(one).before_iteration is not TrainingCallback.before_iteration and not isinstance(one, EpochCallback)
+        type(one) not in _LEAVE_RATE and type(one).before_iteration is not TrainingCallback.before_iteration
         for one in later
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import copy
 import gc
+import importlib
 import pickle
 import threading
 from pathlib import Path
@@ -20,6 +21,7 @@ from sklearn.model_selection import GridSearchCV
 from traitlets.config import Config
 
 import epochwidget as ew
+from epochwidget.callbacks import catboost as adapter
 from epochwidget.callbacks.catboost import EpochCallback
 
 from . import contract
@@ -336,3 +338,10 @@ def test_what_the_callback_refuses() -> None:
         EpochCallback(" ")
     with pytest.raises(AttributeError, match=r"model\.fit"):
         _ = callback().history
+
+
+@pytest.mark.parametrize("version", ["0.9", "99.0"])
+def test_another_version_is_refused_by_both_names(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catboost, "__version__", version)
+    with pytest.raises(ImportError, match=rf"needs catboost .* or newer, but below .*; {version} is installed"):
+        importlib.reload(adapter)

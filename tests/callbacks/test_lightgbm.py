@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib
 import pickle
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import GridSearchCV
 
 import epochwidget as ew
+from epochwidget.callbacks import lightgbm as adapter
 from epochwidget.callbacks.lightgbm import EpochCallback
 
 from . import contract
@@ -345,3 +347,10 @@ def test_what_the_callback_refuses() -> None:
         EpochCallback(" ")
     with pytest.raises(AttributeError, match=r"lightgbm\.train"):
         _ = callback().history
+
+
+@pytest.mark.parametrize("version", ["0.9", "99.0"])
+def test_another_version_is_refused_by_both_names(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lgb, "__version__", version)
+    with pytest.raises(ImportError, match=rf"needs lightgbm .* or newer, but below .*; {version} is installed"):
+        importlib.reload(adapter)
