@@ -18,8 +18,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial, wraps
+from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib import import_module
 from math import inf
 from time import perf_counter
@@ -28,7 +28,7 @@ from typing import Any
 from torch import Tensor
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, unknown_keywords
+from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
 from ..run import Run
 from ..scalars import rates, scalar, to_floats
@@ -59,21 +59,6 @@ def _callbacks() -> list[Any]:
     if not found:
         raise ImportError("epochwidget.callbacks.lightning needs PyTorch Lightning: pip install 'lightning>=2.2,<3'.")
     return found
-
-
-def _harmless(hook: Callable[..., None]) -> Callable[..., None]:
-    """Let no failure of ours end the training; the first of a fit is logged."""
-
-    @wraps(hook)
-    def hook_or_log(self: EpochCallback, *args: Any, **kwargs: Any) -> None:
-        try:
-            hook(self, *args, **kwargs)
-        except Exception:
-            if not self._has_failed:
-                self._has_failed = True
-                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
-
-    return hook_or_log
 
 
 class EpochCallback(*_callbacks()):  # type: ignore[misc]
@@ -122,7 +107,6 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
         self._bus = chosen(bus, "EpochCallback")
         self._run: Run | None = None
         self._fit: _Fit | None = None
-        self._has_failed = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is for another training: it takes along what it was made of.
@@ -138,71 +122,70 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
             )
         return self._run.history
 
-    @_harmless
+    @harmless
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         if stage == "fit" and self._run is not None:
             self._run.end("stopped")  # does nothing if it has ended
 
-    @_harmless
+    @harmless
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self._has_failed = False
         if trainer.is_global_zero:
             self._run = Run(self._name or type(pl_module).__name__, bus=self._bus)
             self._fit = _Fit(trainer, self._run)
 
-    @_harmless
+    @harmless
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if fit := self._open_fit:
             fit.begin_batch(batch_idx)
 
-    @_harmless
+    @harmless
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         if fit := self._open_fit:
             fit.note_divisor()
 
-    @_harmless
+    @harmless
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         if fit := self._open_fit:
             fit.note_rates(optimizer)
 
-    @_harmless
+    @harmless
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if fit := self._open_fit:
             fit.leave_batch(outputs, batch)
 
-    @_harmless
+    @harmless
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.end_batch()
 
-    @_harmless
+    @harmless
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.take_evaluation()
 
-    @_harmless
+    @harmless
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.leave_epoch()
 
-    @_harmless
+    @harmless
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.end_epoch()
 
-    @_harmless
+    @harmless
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.end_epoch()
 
-    @_harmless
+    @harmless
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         # The last hook of all: what fails before, fails the fit.
         if stage == "fit" and self._run is not None:
             self._run.end()
             self._let_go()
 
-    @_harmless
+    @harmless
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         if self._run is not None:
             self._run.end_by(exception)
