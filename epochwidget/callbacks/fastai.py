@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.learner import Recorder
-from fastai.torch_core import find_bs, rank_distrib
+from fastai.torch_core import find_bs, get_model, rank_distrib
 
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
@@ -64,7 +64,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
     fastai gives one name the second is called ``accuracy_1``, and so is a metric that is called ``loss``.
 
     ``lr_find`` is a run of its own kind, ``"lr search"``. Validation and prediction outside of a fit are no runs. A fit
-    that a callback ended has a mark that says which.
+    that a callback ended has a mark that says which. Of several processes the first tells of its own share of a batch.
 
     An exported learner takes the callback along if it was given to the ``Learner``, and then needs epochwidget where it
     is loaded; ``learn.remove_cb(EpochCallback)`` before the export takes it out.
@@ -141,10 +141,13 @@ class EpochCallback(Callback):  # type: ignore[misc]
             raise AttributeError(_NO_HISTORY)
         return super().__getattr__(name)
 
-    def __call__(self, event_name: str) -> Any:
-        # fastai lets through what a callback raises, and nothing here is worth a training.
+    def __call__(self, event_name: str) -> None:
+        # For a hook that is not there fastai searches the learner and the model, several times a batch.
+        if not hasattr(type(self), event_name):
+            return
+        # It lets through what a callback raises, and nothing here is worth a training.
         try:
-            return super().__call__(event_name)
+            super().__call__(event_name)
         except Exception:
             if not self._has_failed:
                 self._has_failed = True
@@ -248,7 +251,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         schedule = sys.modules.get("fastai.callback.schedule")
         searches = schedule is not None and any(isinstance(callback, schedule.LRFinder) for callback in learn.cbs)
         purpose: Purpose = "lr search" if searches else "training"
-        self._run = run = Run(self._name or type(learn.model).__name__, bus=self._bus, purpose=purpose)
+        self._run = run = Run(self._name or type(get_model(learn.model)).__name__, bus=self._bus, purpose=purpose)
         self._has_failed = False
         self._forget()
         run.lives_within_call(self._forget)
@@ -295,7 +298,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         values: dict[str, Any] = {}
         rates, self._rates = self._rates, {}
         if (loss := self._new_loss()) is not None:
-            values["loss"] = scalar("loss", loss.detach().mean())  # the mean, as the Recorder takes it
+            values["loss"] = scalar("loss", loss if loss.numel() == 1 else loss.detach().mean())  # as in the Recorder
         recorder = self._recorder
         if recorder is not None and recorder.losses:
             smoothed = recorder.losses[-1]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import fastai
 import numpy as np
@@ -389,6 +390,22 @@ def test_a_cancelled_validation_is_left_out() -> None:
     assert epoch["valid_loss"].tolist() == [learn.recorder.values[1][1]]
 
 
+@pytest.mark.parametrize("order", [0, 52])
+@pytest.mark.parametrize("error", [CancelEpochException, CancelFitException])
+def test_no_loss_of_a_cancelled_validation_is_one_of_the_training(error: type[Exception], order: int) -> None:
+    cancel = cancelling("after_batch", error, 1, order=order)
+    cancel.run_train, cancel.run_valid = False, True
+    learn = learner()
+    learn.fit(2, cbs=[watch := callback(), cancel])
+    rounds = 2 if error is CancelEpochException else 1
+    assert watch.history.batch["smooth_loss"].tolist() == floats(learn.recorder.losses)
+    assert len(watch.history.batch["loss"]) == 6 * rounds
+    assert len(watch.history.epoch["loss"]) == len(watch.history.epoch["train_loss"]) == rounds
+    assert (
+        len(watch.history.epoch["valid_loss"]) == rounds - 1 if rounds == 2 else "valid_loss" not in watch.history.epoch
+    )
+
+
 @pytest.mark.parametrize(
     ("hook", "steps", "names"),
     [
@@ -414,15 +431,19 @@ def test_a_cancelled_epoch_has_what_was_known_by_then(hook: str, steps: int, nam
 
 
 @pytest.mark.parametrize("order", [0, 70])
-def test_a_batch_cancelled_before_its_loss_has_none(order: int) -> None:
-    """fastai's Recorder counts the loss of the batch before once more; we do not."""
+@pytest.mark.parametrize("at", [2, 6], ids=["within an epoch", "first of an epoch"])
+def test_a_batch_cancelled_before_its_loss_has_none(at: int, order: int) -> None:
+    """fastai's Recorder counts the loss of the batch before once more, be it of the validation; we do not."""
     learn = learner()
-    learn.fit(1, cbs=[watch := callback(), cancelling("before_batch", CancelBatchException, 2, order=order)])
-    batch = watch.history.batch
-    assert batch.steps("loss").tolist() == batch.steps("lr").tolist() == [1, 2, 4, 5, 6]
+    learn.fit(2, cbs=[watch := callback(), cancelling("before_batch", CancelBatchException, at, order=order)])
+    batch, epoch = watch.history.batch, watch.history.epoch
+    steps = np.delete(np.arange(1, 13), at)
+    assert batch.steps("loss").tolist() == batch.steps("lr").tolist() == steps.tolist()
     assert batch["smooth_loss"].tolist() == floats(learn.recorder.losses)
-    weights = np.delete(SIZES, 2)
-    assert watch.history.epoch["loss"] == pytest.approx([np.average(batch["loss"], weights=weights)])
+    for number, mean in enumerate(epoch["loss"]):
+        of_epoch = batch.epochs("loss") == number
+        weights = SIZES[(steps[of_epoch] - 1) % BATCHES]
+        assert mean == pytest.approx(np.average(batch["loss"][of_epoch], weights=weights))
 
 
 def test_gradient_accumulation_leaves_the_losses_of_the_batches_their_own() -> None:
@@ -558,6 +579,14 @@ def test_what_ends_a_fit_ends_its_run_at_once(error: BaseException, told: tuple[
     assert history.epoch["valid_loss"].tolist() == [learn.recorder.values[0][1]]
 
 
+def test_a_batch_cancelled_too_late_fails_the_fit_and_the_run() -> None:
+    """In `after_batch` nobody catches that any more."""
+    learn = learner()
+    with pytest.raises(CancelBatchException):
+        learn.fit(2, cbs=[watch := callback(), cancelling("after_batch", CancelBatchException, 3, order=90)])
+    assert (watch.history.status, len(watch.history.batch["loss"])) == ("failed", 4)
+
+
 def test_the_next_fit_ends_the_run_that_an_interrupt_left_open() -> None:
     """Of a callback that stays in the learner nothing tells it earlier, outside of notebooks."""
     watch = callback()
@@ -653,11 +682,23 @@ def test_watching_changes_nothing() -> None:
 
 
 def test_no_tensor_and_no_graph_is_kept() -> None:
+    class Remembers(Callback):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def after_batch(self) -> None:
+            self.seen.append(ref(self.learn.loss))
+
+        def before_batch(self) -> None:
+            alive.append(sum(one() is not None for one in self.seen))
+
+    alive: list[int] = []
     bus = contract.Recorder()
-    learner().fit(1, cbs=EpochCallback(bus=bus))
+    learner().fit(2, cbs=[EpochCallback(bus=bus), Remembers()])
+    assert max(alive) == 1  # the learner's own
     batches = [event for event in bus.events if isinstance(event, ew.BatchEnded)]
     assert {type(value) for event in batches for value in event.values.values()} == {float}
-    assert [event.size for event in batches] == SIZES.tolist()
+    assert [event.size for event in batches] == [*SIZES, *SIZES]
 
 
 def test_a_copy_watches_on_its_own() -> None:
@@ -717,6 +758,13 @@ def test_without_a_recorder_the_losses_are_there() -> None:
     assert len(watch.history.batch["loss"]) == 12
     assert list(watch.history.epoch) == ["loss"]
     assert "smooth_loss" not in watch.history.batch
+
+
+def test_a_validation_set_without_samples_has_no_values() -> None:
+    learn = learner(dls=loaders(x_val=X[:0], y_val=Y[:0]))
+    learn.fit(2, cbs=(watch := callback()))
+    assert [row[1:] for row in learn.recorder.values] == [[None, None]] * 2
+    assert list(watch.history.epoch) == ["loss", "train_loss"]
 
 
 class Scores(Metric):
