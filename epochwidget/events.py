@@ -101,12 +101,16 @@ class EpochEnded:
 
 @dataclass(slots=True)
 class Marked:
-    """Something worth a line on the plot, in the words of whoever saw it."""
+    """Something worth a line on the plot, in the words of whoever saw it.
+
+    ``epoch`` tells its place in a run that has epochs and no batches: how far they had come, counted from 0.
+    """
 
     run: str
     step: int
     time: float
     text: str
+    epoch: int | None = None
 
 
 @dataclass(slots=True)

@@ -143,7 +143,7 @@ class Iterations:
             split: Split = "train" if of in self._trained_on else "validation"
             # How much folds differ is another quantity than what they measure.
             measured = f"{metric} std" if part == "std" else metric
-            self.run.declare(name, metric=measured, kind="epoch", granularity="epoch", split=split)
+            self.run.declare(name, metric=measured, kind="evaluation", granularity="epoch", split=split)
         return self._names[key]
 
 

@@ -295,7 +295,9 @@ class Run:
         """
         self._check_running("mark")
         at = self._step if step is None else step
-        self.bus.emit(Marked(self.id, at, self._now(), checked_name("The text of a mark", text)))
+        reached = self._epoch_due if self._epoch is None else self._epoch
+        epoch = reached if self._step == 0 else None
+        self.bus.emit(Marked(self.id, at, self._now(), checked_name("The text of a mark", text), epoch))
 
     def end(self, status: Status = "completed", error: BaseException | str | None = None) -> None:
         """End the run; does nothing if it has ended.

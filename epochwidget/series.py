@@ -11,11 +11,12 @@ Split = Literal["train", "validation"]
 #: ``batch``: the value of that batch alone.
 #: ``running``: the mean since the epoch began, which is what a Keras console shows.
 #: ``epoch``: the mean over an epoch, or the evaluation at its end, which is what a Keras ``History`` holds.
+#: ``evaluation``: measured on a whole set at the end of an epoch, also of training, as gradient boosting does.
 #: ``smoothed``: the framework's own moving average, as in fastai.
 #: ``window``: the mean since the last log, as in the Hugging Face ``Trainer``.
 #: ``reported``: what a training step of the person's own returned; only that step knows what it is.
 #: ``clock``: no metric at all, but when each batch ended.
-Kind = Literal["batch", "running", "epoch", "smoothed", "window", "reported", "clock"]
+Kind = Literal["batch", "running", "epoch", "evaluation", "smoothed", "window", "reported", "clock"]
 
 LEARNING_RATE = "learning rate"
 _VALIDATION = "val_"

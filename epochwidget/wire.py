@@ -40,7 +40,8 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     spans      {"start": i, "items": [[epoch, first, batches], ...]}: the epochs begun, from the i-th on;
                ``first`` is the number of batches that had ended when it began; ``batches`` its length in
                batches (planned while it runs, counted when it ended), or null where nobody knows
-    marks      {"start": i, "items": [{"step": n, "text": text}, ...]}: the marks, from the i-th on
+    marks      {"start": i, "items": [{"step": n, "text": text, "epoch": e}, ...]}: the marks, from the i-th on;
+               ``epoch`` is null but in a run without batches, and then the place of the mark
     series     [SERIES, ...]: in a snapshot all of them, in an ``append`` those that are new
     columns    [COLUMN, ...]: the points
 
@@ -54,7 +55,7 @@ A SERIES says what a line is; everything a legend needs::
     label        "train", "validation", or what else tells it from its neighbours
     split        "train" or "validation"
     granularity  "batch" or "epoch"
-    kind         "batch", "running", "epoch", "smoothed", "window", "reported" or "clock"
+    kind         "batch", "running", "epoch", "evaluation", "smoothed", "window", "reported" or "clock"
 
 The one series of kind "clock" belongs on no panel: its values are the seconds from the run's start to the
 end of each batch.
@@ -315,7 +316,10 @@ def _spans(spans: list[Any], start: int) -> dict[str, Any]:
 
 
 def _marks(marks: list[Any], start: int) -> dict[str, Any]:
-    return {"start": start, "items": [{"step": mark.step, "text": mark.text} for mark in marks[start:]]}
+    return {
+        "start": start,
+        "items": [{"step": mark.step, "text": mark.text, "epoch": mark.epoch} for mark in marks[start:]],
+    }
 
 
 def _newest(stretch: dict[str, Any], room: int) -> dict[str, Any]:

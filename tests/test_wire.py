@@ -94,7 +94,8 @@ def test_the_frames_in_order_make_the_page_the_history_whenever_they_were_sent(a
     history = play(actions, send)
     assert_same(page.drawn(), drawn(history))
     assert page.spans == [[span.epoch, span.first, span.batches] for span in history.spans]
-    assert page.marks == [{"step": mark.step, "text": mark.text} for mark in history.marks]
+    marks = [{"step": mark.step, "text": mark.text, "epoch": mark.epoch} for mark in history.marks]
+    assert page.marks == marks
     assert page.facts["status"] == "completed"
     assert wire.append(history, sent) is None
     assert not wire.behind(history, sent)

@@ -142,6 +142,8 @@ export function kindInWords(spec: SeriesSpec): string {
       return "running mean (the console's number)";
     case "epoch":
       return standsForEpoch(spec) ? "epoch mean" : "epoch";
+    case "evaluation":
+      return "evaluated";
     case "smoothed":
       return "smoothed by the framework";
     case "window":

@@ -168,7 +168,10 @@ describe("runs", () => {
 
   test("take spans and marks by index", () => {
     const store = storeOf(
-      { spans: { start: 2, items: [[2, 20, null]] }, marks: { start: 1, items: [{ step: 5, text: "b" }] } },
+      {
+        spans: { start: 2, items: [[2, 20, null]] },
+        marks: { start: 1, items: [{ step: 5, text: "b", epoch: null }] },
+      },
       {
         elapsed: 1,
         spans: {
@@ -186,6 +189,6 @@ describe("runs", () => {
       [1, 10, 10],
       [2, 20, null],
     ]);
-    expect(run.marks).toEqual([undefined, { step: 5, text: "b" }]);
+    expect(run.marks).toEqual([undefined, { step: 5, text: "b", epoch: null }]);
   });
 });

@@ -60,6 +60,7 @@ describe("on the axis epoch", () => {
   test("a run that tells of epochs alone stands there, whatever axis is asked for", () => {
     const line = new Timeline(run(0, [0, 0, 0], [1, 0, 0], [2, 0, null]), "step");
     expect([line.axis, line.start, line.end]).toEqual(["epoch", 0, 3]);
+    expect(line.markPlace({ step: 0, text: "early stopping", epoch: 2 })).toBe(2);
   });
 
   test("steps and places lead to one another", () => {

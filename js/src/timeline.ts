@@ -11,6 +11,7 @@ import { standsForEpoch } from "./panels";
 import type { Series } from "./series";
 import type { XAxis } from "./settings";
 import { known, type Run } from "./store";
+import type { Mark } from "./wire";
 
 /** The x axis of one run at one moment. */
 export class Timeline {
@@ -66,6 +67,11 @@ export class Timeline {
     const k = this.#find(step);
     const length = this.#lengths[k]!;
     return this.#epochs[k]! + (length > 0 ? (step - this.#firsts[k]!) / length : 0);
+  }
+
+  /** The place of a mark. */
+  markPlace({ step, epoch }: Mark): number {
+    return this.axis === "epoch" && epoch !== null ? epoch : this.position(step);
   }
 
   /** The step at a place. */

@@ -396,7 +396,7 @@ describe("life in a notebook", () => {
     const evil = `<img src=x onerror="window.hit=1"></b>"'] ${"long ".repeat(60)}`;
     const draft = training(2, {
       name: evil,
-      marks: { start: 0, items: [{ step: 5, text: evil }] },
+      marks: { start: 0, items: [{ step: 5, text: evil, epoch: null }] },
       series: [series({ name: evil, label: evil, panel: evil })],
       columns: [{ series: 0, values: [1, 2, 3] }],
     });

@@ -8,8 +8,8 @@
 export type Status = "running" | "completed" | "stopped" | "failed";
 
 /**
- * What a value stands for: "batch", "running", "epoch", "smoothed", "window", "reported" or "clock"; the words
- * for it are in `panels.ts`. A kind this page does not know is shown under its own name, and refuses nothing.
+ * What a value stands for: "batch", "running", "epoch", "evaluation", "smoothed", "window", "reported" or "clock";
+ * the words for it are in `panels.ts`. A kind this page does not know is shown under its own name, and refuses nothing.
  */
 export type Kind = string;
 
@@ -34,6 +34,8 @@ export type Span = readonly [epoch: number, first: number, batches: number | nul
 export interface Mark {
   readonly step: number;
   readonly text: string;
+  /** Its place in a run without batches. */
+  readonly epoch: number | null;
 }
 
 /** A stretch of a list, to be written from index `start` on. */
@@ -217,7 +219,7 @@ function span(value: unknown, at: string): Span {
 
 function mark(value: unknown, at: string): Mark {
   const field = fields(value, at);
-  return { step: field("step", number), text: field("text", text) };
+  return { step: field("step", number), text: field("text", text), epoch: field("epoch", optional(number)) };
 }
 
 /** Checks a value and gives it its type; `at` says where it stands. */

@@ -180,7 +180,7 @@ def check_iterations(
     for of, name in names.items():
         series = history.epoch.series(name)
         split = "train" if of == "train" else "validation"
-        assert (series.metric, series.split, series.kind) == (metric, split, "epoch")
+        assert (series.metric, series.split, series.kind) == (metric, split, "evaluation")
         assert history.epoch[name].tolist() == reported[name]
         assert history.epoch[name].dtype == np.float64
         assert history.epoch.epochs(name).tolist() == iterations

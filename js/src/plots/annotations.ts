@@ -66,7 +66,7 @@ function drawBorders(u: uPlot, { timeline, palette }: Notes, ratio: number): voi
 function drawMarks(u: uPlot, notes: Notes, ratio: number): void {
   const { marks, timeline, palette, labelMarks } = notes;
   const { ctx, bbox } = u;
-  const places = marks.map((mark) => x(u, timeline.position(mark.step)));
+  const places = marks.map((mark) => x(u, timeline.markPlace(mark)));
   ctx.strokeStyle = palette.faint;
   ctx.setLineDash([]);
   verticals(u, places, ratio);

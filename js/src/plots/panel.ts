@@ -202,7 +202,7 @@ function pictureOf(panel: Panel, scene: Scene, lead: boolean, width: number, hei
     log: panel.log,
     lines,
     timeline,
-    marks: known(run.marks).sort((a, b) => a.step - b.step),
+    marks: known(run.marks).sort((a, b) => timeline.markPlace(a) - timeline.markPlace(b)),
     labelMarks: lead,
     best: panel.title === LOSS ? run.validationLoss : null,
     palette,
@@ -250,6 +250,11 @@ function summaryOf(panel: Panel, { run, timeline }: Scene): string {
   return [
     `Plot of ${panel.title} over ${plainly(timeline)}${panel.log ? ", log scale" : ""}.`,
     ...lines,
-    ...marks.slice(0, 20).map((mark) => `Mark at step ${count(mark.step)}: ${mark.text}.`),
+    ...marks
+      .slice(0, 20)
+      .map(
+        (mark) =>
+          `Mark at ${mark.epoch === null ? "step" : "epoch"} ${count(mark.epoch ?? mark.step)}: ${mark.text}.`,
+      ),
   ].join(" ");
 }
