@@ -12,7 +12,6 @@ is scheduled for the next one has not.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -27,7 +26,7 @@ from fastai.learner import Recorder
 from fastai.torch_core import find_bs, get_model, rank_distrib
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, unknown_keywords
+from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..events import Purpose
 from ..history import History
 from ..run import Run
@@ -37,8 +36,6 @@ from ..series import Kind, Series, Split
 check_version("fastai", fastai.__version__, at_least="2.7", below="3")
 
 _NO_HISTORY = "there is no history yet: give this callback to a Learner or to one of its fits first."
-
-_log = logging.getLogger("epochwidget")
 
 
 class EpochCallback(Callback):  # type: ignore[misc]
@@ -89,7 +86,6 @@ class EpochCallback(Callback):  # type: ignore[misc]
     # Of these a copy has its own.
     _stateattrs = (
         "_run",
-        "_has_failed",
         "_columns",
         "_declared",
         "_rates",
@@ -111,7 +107,6 @@ class EpochCallback(Callback):  # type: ignore[misc]
     def _init_state(self) -> None:
         super()._init_state()
         self._run: Run | None = None
-        self._has_failed = False
         self._forget()
 
     def _forget(self) -> None:
@@ -141,17 +136,11 @@ class EpochCallback(Callback):  # type: ignore[misc]
             raise AttributeError(_NO_HISTORY)
         return super().__getattr__(name)
 
+    @harmless
     def __call__(self, event_name: str) -> None:
         # For a hook that is not there fastai searches the learner and the model, several times a batch.
-        if not hasattr(type(self), event_name):
-            return
-        # It lets through what a callback raises, and nothing here is worth a training.
-        try:
+        if hasattr(type(self), event_name):
             super().__call__(event_name)
-        except Exception:
-            if not self._has_failed:
-                self._has_failed = True
-                _log.exception("[epochwidget] %s could not be watched; the training goes on.", event_name)
 
     @property
     def history(self) -> History:
@@ -252,7 +241,6 @@ class EpochCallback(Callback):  # type: ignore[misc]
         searches = schedule is not None and any(isinstance(callback, schedule.LRFinder) for callback in learn.cbs)
         purpose: Purpose = "lr search" if searches else "training"
         self._run = run = Run(self._name or type(get_model(learn.model)).__name__, bus=self._bus, purpose=purpose)
-        self._has_failed = False
         self._forget()
         run.lives_within_call(self._forget)
         run.declare("smooth_loss", metric="loss", kind="smoothed")
