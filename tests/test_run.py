@@ -655,14 +655,14 @@ def test_a_callback_that_fails_at_the_end_leaves_no_run_open(bus, caplog):
 
 
 def test_a_mark_in_a_run_without_batches_stands_at_its_epoch():
-    run = ew.Run("trees", epochs=9, bus=ew.Bus(strict=True))
+    run = Run("trees", epochs=9, bus=Bus(strict=True))
     for epoch in range(3):
         run.begin_epoch(epoch)
         run.end_epoch({"rmse": 1.0})
     run.mark("early stopping")
     run.end()
     assert [(mark.step, mark.epoch) for mark in run.history.marks] == [(0, 3)]
-    with ew.Run("batches", bus=ew.Bus(strict=True)) as run:
+    with Run("batches", bus=Bus(strict=True)) as run:
         run.log(loss=1.0)
         run.mark("here")
     assert [(mark.step, mark.epoch) for mark in run.history.marks] == [(1, None)]
