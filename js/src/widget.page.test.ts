@@ -269,6 +269,32 @@ describe("controls", () => {
     await expect.element(page.getByText("epoch 4 of 10")).toBeVisible();
   });
 
+  test("a search for a learning rate is drawn over it, and leaves no choice of axis", async () => {
+    const rate = series({ id: 1, name: "lr", panel: "learning rate", label: "lr" });
+    const found = {
+      purpose: "lr search",
+      series: [series(), rate],
+      columns: [
+        { series: 0, values: [4, 3, 2, 9] },
+        { series: 1, values: [1e-5, 1e-4, 1e-3, 1e-2] },
+      ],
+    };
+    const model = new FakeModel();
+    const { root } = mount(model, encode(found));
+    await frames();
+    const axis = page.getByRole("combobox", { name: "X axis" });
+    await expect.element(axis).toBeDisabled();
+    await expect.element(axis).toHaveDisplayValue("learning rate");
+    expect([...root.querySelectorAll("figure")].map((figure) => figure.getAttribute("aria-label"))).toEqual([
+      "loss",
+    ]);
+    expect(root.textContent).toContain("Plot of loss over the learning rate");
+    model.append(encode({ ...training(2), id: "later", started: 2_000_000_000 }));
+    await frames();
+    await expect.element(axis).toBeEnabled();
+    await expect.element(axis).toHaveDisplayValue("epoch");
+  });
+
   test("everything can be reached and used by keyboard", async () => {
     const model = new FakeModel();
     const { root } = mount(model, encode(training(4)));
