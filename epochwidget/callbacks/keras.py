@@ -134,7 +134,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @harmless
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if self._step is None and perf_counter() >= self._due:
+        if self._step is not None:
+            self._step.expect()
+        elif perf_counter() >= self._due:
             self._rate = _learning_rate(self.model)
             self._iterations = _iterations(self.model)
 
@@ -286,6 +288,10 @@ class _WatchedStep:
                 self._watched = self._tape.reading(self._watched)
         model.train_function = self._watched
         self.read()  # what was trained meanwhile is of no run
+
+    def expect(self) -> None:
+        """Keep the next execution: what other callbacks train by ``train_on_batch`` comes here, too."""
+        self._tape.expecting = True
 
     def end(self) -> None:
         """Train as before."""
@@ -446,8 +452,12 @@ class _TorchTape:
 
         self._torch = torch
         self._waiting: list[Any] = []
+        self.expecting = False
 
     def write(self, logs: Any, numbers: list[Any]) -> Any:
+        if not self.expecting:
+            return logs
+        self.expecting = False
         # `stack` copies, so that no later step changes what was written.
         with self._torch.no_grad():
             tensors = [self._torch.as_tensor(number).detach().reshape(()) for number in numbers]
@@ -472,6 +482,7 @@ class _OutputTape:
     def __init__(self) -> None:
         self._logged: list[str] = []
         self._waiting: list[list[float]] = []
+        self.expecting = False
 
     def write(self, logs: Any, numbers: list[Any]) -> Any:
         # The first are those of the logs that lose nothing by it.
@@ -489,7 +500,9 @@ class _OutputTape:
             if row is not None:
                 numbers = row.numpy().tolist()
                 logs.update(zip(self._logged, numbers, strict=False))
-                self._waiting.append(numbers[len(self._logged) :])
+                if self.expecting:
+                    self._waiting.append(numbers[len(self._logged) :])
+                    self.expecting = False
             return logs
 
         return train_and_read
@@ -504,6 +517,7 @@ class _VariableTape:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
+        self.expecting = False  # the graph does not ask
         self._ring: Any = None
         self._written: Any = None
         self._seen = 0

@@ -335,6 +335,25 @@ def test_an_exception_leaves_every_batch_and_the_next_fit_closes_the_run() -> No
     assert len(watch.history.batch["loss"]) == 4
 
 
+def test_what_other_callbacks_train_is_no_batch_of_the_fit() -> None:
+    """Each value stands at its own batch, though the same train function was called in between."""
+
+    class TrainsMore(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.model.train_on_batch(X[:8], 1 - Y[:8])
+            self.model.evaluate(X[:8], Y[:8], verbose=0)
+
+    for first in (True, False):
+        # Nothing is learned, so that each batch has the loss it would have had.
+        expected, watch = callback(), callback()
+        data = {"x": X, "y": Y, "batch_size": 32, "epochs": 2, "shuffle": False, "verbose": 0}
+        classifier(rate=0.0, dropout=0).fit(**data, callbacks=[expected])
+        model = classifier(rate=0.0, dropout=0)
+        model.fit(**data, callbacks=[watch, TrainsMore()] if first else [TrainsMore(), watch])
+        for name in ("loss", "accuracy"):
+            assert watch.history.batch[name] == pytest.approx(expected.history.batch[name], rel=1e-5), (first, name)
+
+
 def test_evaluate_is_no_run() -> None:
     model, watch = classifier(), callback()
     model.evaluate(X, Y, verbose=0, callbacks=[watch])
