@@ -57,9 +57,22 @@ def fit(*callbacks: Any, **how: Any) -> catboost.CatBoostClassifier:
     return classifier(**how).fit(X[:400], Y[:400], **{"eval_set": HELD_OUT, **of_fit}, callbacks=list(callbacks))
 
 
-def fit_for_long(watch: EpochCallback) -> None:
-    """Train with next to all of the time spent in iterations, since CatBoost may lose an interrupt between them."""
-    classifier(iterations=10**6, depth=6).fit(np.tile(X, (40, 1)), np.tile(Y, 40), callbacks=[watch])
+def fit_until_interrupted(watch: EpochCallback) -> None:
+    """Train with next to all of the time spent in iterations, and be interrupted until it ends.
+
+    Between iterations CatBoost may lose an interrupt, and train on.
+    """
+    over = threading.Event()
+
+    def interrupt() -> None:
+        while not over.wait(1):
+            _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        classifier(iterations=10**6, depth=6).fit(np.tile(X, (40, 1)), np.tile(Y, 40), callbacks=[watch])
+    finally:
+        over.set()
 
 
 class Stops:
@@ -209,9 +222,8 @@ def test_the_number_of_iterations_is_known_by_any_name(name: str | None) -> None
 def test_an_interrupted_training_ends_its_run() -> None:
     """No hook tells of it: the run ends once the interrupt was handled."""
     watch = callback()
-    threading.Timer(1, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
-        fit_for_long(watch)
+        fit_until_interrupted(watch)
     gc.collect()
     assert watch.history.status == "stopped"
     assert len(watch.history.epoch["learn_Logloss"]) > 1
@@ -249,13 +261,19 @@ def test_in_a_notebook_a_cell_that_fails_or_is_interrupted_says_so() -> None:
     watch = callback()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     try:
-        shell.push({"fit": fit, "fit_for_long": fit_for_long, "watch": watch, "Raises": Raises, "Stops": Stops})
+        shell.push(
+            {
+                "fit": fit,
+                "fit_until_interrupted": fit_until_interrupted,
+                "watch": watch,
+                "Raises": Raises,
+                "Stops": Stops,
+            }
+        )
         shell.run_cell("fit(watch, Raises())")
         assert watch.history.status == "failed"
         assert "Error" in str(watch.history.error)
-        shell.run_cell(
-            "import _thread, threading\nthreading.Timer(1, _thread.interrupt_main).start()\nfit_for_long(watch)"
-        )
+        shell.run_cell("fit_until_interrupted(watch)")
         assert (watch.history.status, watch.history.error) == ("stopped", "KeyboardInterrupt")
         assert len(watch.history.epoch["learn_Logloss"]) > 1
         shell.run_cell("fit(watch, Stops(3))")
