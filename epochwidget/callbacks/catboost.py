@@ -28,7 +28,7 @@ class EpochCallback:
     The iterations are the epochs; there are no batches. CatBoost counts them anew in every ``fit``, also where that
     continues another model (``init_model=``).
 
-    The values of an iteration have these names in the history, and are of kind ``epoch``: the evaluation of the whole
+    The values of an iteration have these names in the history, and are of kind ``evaluation``: the evaluation of the whole
     set once the iteration has ended.
 
     - ``learn_Logloss``, ``validation_Logloss``, ``validation_0_AUC``, ...: what CatBoost reports of each set and

@@ -68,10 +68,13 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     Where Keras leaves no way to a batch's own value, only what is known is there, under its own kind:
 
     - the running means alone on the JAX backend, under a distribution strategy, and where PyTorch compiles the step;
-    - the running value alone of a metric that is not Keras's own;
-    - what the step returns, as of kind ``"reported"``, of a model with a ``train_step`` of its own.
+    - the running value alone of a metric that is not Keras's own, and of ``F1Score``, ``FBetaScore`` and ``R2Score``;
+    - what the step returns, as of kind ``"reported"``, of a model with a ``train_step`` of its own;
+    - the running means alone for a second callback of this class in the same ``fit``.
 
-    The learning rate is then read about every 0.1 s.
+    In all of these cases but the second the learning rate is read about every 0.1 s, or not at all.
+
+    A metric of several numbers has each under a name of its own: ``f1_score_0``, ``f1_score_1``, ...
 
     Parameters
     ----------
@@ -96,11 +99,13 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._step: _WatchedStep | None = None
         self._ended: list[tuple[float, int, dict[str, Any]]] = []
         self._names: dict[str, str] = {}
+        self._of_epochs: set[str] = set()
         self._due = 0.0
         self._batches = 0
         self._rate: float | None = None
         self._iterations: int | None = None
         self._stoppers: list[keras.callbacks.EarlyStopping] = []
+        self._call: ref[Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is for another training: it takes along what it was made of.
@@ -119,8 +124,12 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._run.end("stopped")
         self._run = Run(self._name or self.model.name, bus=self._bus)
         self._run.lives_within_call(self._finish)
-        self._ended, self._names, self._due = [], {}, 0.0
-        self._stoppers = [one for one in _callbacks() if isinstance(one, keras.callbacks.EarlyStopping)]
+        self._ended, self._names, self._of_epochs, self._due = [], {}, set(), 0.0
+        fit = _callbacks_of_fit()
+        others = [] if fit is None else fit.callbacks
+        self._stoppers = [one for one in others if isinstance(one, keras.callbacks.EarlyStopping)]
+        # It lives as long as the call of `fit`, of whose end by an exception no hook tells.
+        self._call = None if fit is None else ref(fit, self._over)
         self._step = _WatchedStep.on(self.model)
         if self._step is not None:
             self._step.begin()
@@ -151,7 +160,13 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     @harmless
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._hand_over()
-        self._the_run.end_epoch(_numbers(logs or {}))
+        values = _numbers(logs or {})
+        if self._step is None and _has_own_step(self.model):  # mostly what it returned of the last batch
+            for name in values.keys() - self._of_epochs:
+                if not name.startswith("val_"):
+                    self._the_run.declare(name, metric=name, kind="reported", granularity="epoch")
+            self._of_epochs |= values.keys()
+        self._the_run.end_epoch(values)
 
     @harmless
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -168,6 +183,10 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _the_run(self) -> Run:
         assert self._run is not None, "Keras calls on_train_begin first"
         return self._run
+
+    def _over(self, _fit: Any) -> None:
+        if self._run is not None:  # does nothing if it has ended, as it has unless something was raised
+            self._run.end("stopped")
 
     def _finish(self) -> None:
         try:
@@ -410,6 +429,11 @@ class _OwnResults:
         if counted is None or len(counted) != len(variables):
             metric.update_state(*args, **kwargs)
             return
+        if getattr(getattr(result, "graph", None), "name", "") == "scratch_graph":
+            # Keras only looks what shapes a model has that it has not built yet. The batch is still to come.
+            metric.update_state(*args, **kwargs)
+            metric.update_state = partial(self._update, metric)
+            return
         # A copy, for a result may be the very tensor that is counted on.
         copied = {name: ops.copy(one) for name, one in result.items()} if isinstance(result, dict) else ops.copy(result)
         self._results[id(metric)] = copied
@@ -565,15 +589,15 @@ def _has_own_step(model: Any) -> bool:
     )
 
 
-def _callbacks() -> list[Any]:
-    """Return the callbacks of the `fit` that is calling one of them, for Keras tells none of the others."""
+def _callbacks_of_fit() -> Any:
+    """Return the list of callbacks of the `fit` that is calling one of them, for Keras tells none of the others."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, keras.callbacks.CallbackList):
-            return list(caller.callbacks)
+            return caller
         frame = frame.f_back
-    return []
+    return None
 
 
 def _single(metrics: list[Any]) -> list[Any]:

@@ -31,7 +31,7 @@ class EpochCallback:
     The iterations are the epochs; there are no batches. Continued from another model (``init_model=``), they go on
     counting where that ended.
 
-    The values of an iteration have these names in the history, and are of kind ``epoch``: the evaluation of the whole
+    The values of an iteration have these names in the history, and are of kind ``evaluation``: the evaluation of the whole
     set once the iteration has ended.
 
     - ``training_auc``, ``valid_0_l2``, ...: what LightGBM reports of each set and metric, and prints as

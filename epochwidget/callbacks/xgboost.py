@@ -35,7 +35,7 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
     The iterations are the epochs; there are no batches. Continued from another model (``xgb_model=``), they go on
     counting where that ended.
 
-    The values of an iteration have these names in the history, and are of kind ``epoch``: the evaluation of the whole
+    The values of an iteration have these names in the history, and are of kind ``evaluation``: the evaluation of the whole
     set once the iteration has ended.
 
     - ``train_logloss``, ``validation_0_auc``, ...: what XGBoost reports of each set and metric, and calls

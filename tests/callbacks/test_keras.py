@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import subprocess
@@ -316,8 +317,8 @@ def test_a_second_fit_is_a_second_run_and_needs_no_new_compilation() -> None:
     assert len(watch.history.batch["loss"]) == 4
 
 
-def test_an_exception_leaves_every_batch_and_the_next_fit_closes_the_run() -> None:
-    """No hook tells of an exception; outside a notebook the next fit does."""
+def test_an_exception_leaves_every_batch_and_the_run_ends_once_it_was_handled() -> None:
+    """No hook tells of an exception; what the call of `fit` held does."""
 
     class Fails(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -327,7 +328,10 @@ def test_an_exception_leaves_every_batch_and_the_next_fit_closes_the_run() -> No
     model, watch = classifier(), callback()
     with pytest.raises(RuntimeError, match="out of data"):
         model.fit(X, Y, epochs=2, batch_size=32, verbose=0, callbacks=[watch, Fails()])
+    gc.collect()  # what the exception held
     failed = watch.history
+    assert failed.status == "stopped"
+    assert model.train_function is not watch._step._watched  # type: ignore[union-attr]
     model.fit(X, Y, epochs=1, batch_size=32, verbose=0, callbacks=[watch])
     assert failed.status == "stopped"
     assert len(failed.batch["loss"]) == 3
@@ -470,6 +474,36 @@ def test_another_keras_is_refused_by_name() -> None:
     assert "keras 3.8 or newer, but below 4; 2.15.0 is installed" in told
 
 
+def test_a_metric_that_a_model_not_yet_built_updates_itself_is_watched(caplog: pytest.LogCaptureFixture) -> None:
+    """Keras calls such a model once only to learn its shapes."""
+
+    class Watches(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(1, "sigmoid")
+            self.mean = keras.metrics.Mean(name="activation")
+
+        def call(self, x: Any) -> Any:
+            out = self.dense(x)
+            self.mean.update_state(out)
+            return out
+
+    def fit(*callbacks: Any) -> dict[str, Any]:
+        keras.utils.set_random_seed(5)
+        model = Watches()
+        model.compile("sgd", "binary_crossentropy")
+        kept: dict[str, Any] = model.fit(X, Y, epochs=2, verbose=0, callbacks=list(callbacks)).history
+        return kept
+
+    watch = callback()
+    assert fit(watch) == fit()
+    assert caplog.text == ""
+    assert len(watch.history.batch["loss"]) == 8
+    if BACKEND == "tensorflow":
+        assert watch.history.batch["activation"][0] == pytest.approx(watch.history.batch["running_activation"][0])
+        assert watch.history.batch["activation"][3] != watch.history.batch["running_activation"][3]
+
+
 def test_every_metric_of_keras_ends_as_without_us() -> None:
     """History is the same with each of them, and what is given as the batch's own is that of the batch alone."""
     names = [
@@ -538,7 +572,7 @@ def test_a_model_with_its_own_step_is_reported_as_that_step_says() -> None:
     model.compile("sgd", "mse")
     watch = callback()
     model.fit(X, Y, batch_size=50, epochs=1, verbose=0, callbacks=[watch])
-    assert watch.history.batch.series("mine").kind == "reported"
+    assert watch.history.batch.series("mine").kind == watch.history.epoch.series("mine").kind == "reported"
     assert watch.history.batch["mine"] == pytest.approx(2 * watch.history.batch["loss"])
     assert watch.history.batch["lr"][0] == pytest.approx(0.01)
 
