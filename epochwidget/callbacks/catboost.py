@@ -28,8 +28,9 @@ class EpochCallback:
     The iterations are the epochs; there are no batches. CatBoost counts them anew in every ``fit``, also where that
     continues another model (``init_model=``).
 
-    The values of an iteration have these names in the history, and are of kind ``evaluation``: the evaluation of the whole
-    set once the iteration has ended.
+    The values of an iteration have these names in the history. All but ``lr`` are of kind ``evaluation``: of the whole
+    set, once the iteration has ended. There are no batches, so they stand at step 0 and have epochs instead:
+    ``history.epoch.epochs(name)``.
 
     - ``learn_Logloss``, ``validation_Logloss``, ``validation_0_AUC``, ...: what CatBoost reports of each set and
       metric. The metric is ``history.epoch.series(name).metric``; what stands before it is the name of the set. With

@@ -31,8 +31,9 @@ class EpochCallback:
     The iterations are the epochs; there are no batches. Continued from another model (``init_model=``), they go on
     counting where that ended.
 
-    The values of an iteration have these names in the history, and are of kind ``evaluation``: the evaluation of the whole
-    set once the iteration has ended.
+    The values of an iteration have these names in the history. All but ``lr`` are of kind ``evaluation``: of the whole
+    set, once the iteration has ended. There are no batches, so they stand at step 0 and have epochs instead:
+    ``history.epoch.epochs(name)``.
 
     - ``training_auc``, ``valid_0_l2``, ...: what LightGBM reports of each set and metric, and prints as
       ``training's auc`` and ``valid_0's l2``. The metric is ``history.epoch.series(name).metric``; what stands before

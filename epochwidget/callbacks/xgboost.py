@@ -35,8 +35,9 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
     The iterations are the epochs; there are no batches. Continued from another model (``xgb_model=``), they go on
     counting where that ended.
 
-    The values of an iteration have these names in the history, and are of kind ``evaluation``: the evaluation of the whole
-    set once the iteration has ended.
+    The values of an iteration have these names in the history. All but ``lr`` are of kind ``evaluation``: of the whole
+    set, once the iteration has ended. There are no batches, so they stand at step 0 and have epochs instead:
+    ``history.epoch.epochs(name)``.
 
     - ``train_logloss``, ``validation_0_auc``, ...: what XGBoost reports of each set and metric, and calls
       ``train-logloss`` and ``validation_0-auc``. The metric is ``history.epoch.series(name).metric``; what stands
