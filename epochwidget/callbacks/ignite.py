@@ -354,11 +354,7 @@ class EpochCallback:
                 self._warn("output_transform failed, so the batch has no values; the training goes on.", traceback=True)
                 return {}
         named = output if isinstance(output, Mapping) else {"loss": output}
-        values = {
-            str(name): value if type(value) is float else scalar(str(name), value)
-            for name, value in named.items()
-            if _is_number(value)
-        }
+        values = {str(name): scalar(str(name), value) for name, value in named.items() if _is_number(value)}
         if not values:
             self._warn(
                 "the trainer's output has no number in it (%s): attach(..., output_transform=...) makes one of it, "

@@ -15,7 +15,6 @@ make a device wait, or one process for the others. So
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -33,8 +32,6 @@ from ..history import History
 from ..run import Run
 from ..scalars import rates, scalar, to_floats
 from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
-
-_log = logging.getLogger("epochwidget")
 
 
 def _callbacks() -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from numbers import Real
 from typing import Any
 
@@ -25,8 +24,6 @@ check_version("skorch", skorch.__version__, "1.0", "2")
 _COUNTS = {"epoch", "dur", "batches", "train_batch_count", "valid_batch_count"}
 _OF_BATCH = {"train_loss", "train_batch_size"}
 _PREFIXES: dict[str, Split] = {"train_": "train", "valid_": "validation", "val_": "validation"}
-
-_log = logging.getLogger("epochwidget")
 
 
 class EpochCallback(Callback):  # type: ignore[misc]
@@ -151,7 +148,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         loss = row.get("train_loss", loss)
         values = {}
         if loss is not None:
-            values["loss"] = loss if type(loss) is float else scalar("loss", loss)
+            values["loss"] = scalar("loss", loss)
         for name, value in row.items():
             if name not in _OF_BATCH and (number := _number(name, value)) is not None:
                 self._declare(name, "batch")
