@@ -24,7 +24,7 @@ import transformers
 from transformers import TrainerCallback
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, unknown_keywords
+from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
 from ..run import Run
 from ..scalars import rates, scalar
@@ -170,6 +170,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         """The run that goes on. The hooks are called by ``trainer.evaluate`` as well, when there is none."""
         return self._run if self._run is not None and self._run.status == "running" else None
 
+    @harmless
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._run is not None:  # does nothing if it has ended; after an interrupt no hook has told
             self._run.end("stopped")
@@ -184,6 +185,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         self._epoch_length = _steps_per_epoch(args, kwargs.get("train_dataloader"))
         self._watch()
 
+    @harmless
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self._open
         if run is None:
@@ -209,16 +211,19 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         if first and self._resumed:
             run.mark(f"resumed after step {self._resumed}")
 
+    @harmless
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._hand_over()
         self._shares, self._samples = [], []
 
+    @harmless
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
         try:
             self._values.update(rates("lr", optimizer) or {})
         except (TypeError, ValueError):  # Adafactor computes its own
             return
 
+    @harmless
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         shares, self._shares = self._shares, None
         if shares:
@@ -228,6 +233,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
             self._size = sum(counts) if len(counts) == len(shares) else None
         self._ended = perf_counter()
 
+    @harmless
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if self._open is None or not logs:
             return
@@ -243,6 +249,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
             else:
                 self._put_logged(name, value)
 
+    @harmless
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._open is not None and self._timed is not None:
             prefix, told = self._timed
@@ -250,9 +257,11 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
                 self._put_evaluation(name, value, prefix)
         self._timed = None
 
+    @harmless
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._epoch_over = True  # its evaluation is yet to come
 
+    @harmless
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self._open
         if run is None:
