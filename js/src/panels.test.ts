@@ -63,6 +63,13 @@ test("lines that would have the same words are told apart by their names and loo
   expect(one!.colour).not.toBe(other!.colour);
 });
 
+test("the framework's moving average does not look like the epoch's mean", () => {
+  const [panel] = panels([mean, { ...mean, name: "train_loss", kind: "smoothed" }]);
+  const [one, other] = panel!.lines.map((line) => line.stroke);
+  expect(one!.colour).not.toBe(other!.colour);
+  expect(one!.dash).not.toEqual(other!.dash);
+});
+
 test("batches are pale beneath means, and at full strength without them", () => {
   const opacity = (view: Settings["granularity"], ...specs: Partial<SeriesSpec>[]) =>
     panels(specs, { granularity: view })[0]!.lines[0]!.stroke.opacity;

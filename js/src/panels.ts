@@ -180,6 +180,9 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
   if (spec.kind === "running" && spec.granularity === "batch")
     return { ...plain, colour: "muted", width: 1.5, dash: [] };
   if (spec.split === "validation") return { ...plain, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
+  // The framework's moving average stands beside the mean over the epoch, which it is not.
+  if (spec.granularity === "epoch" && spec.kind === "smoothed")
+    return { ...plain, colour: "purple", dash: [8, 3], marker: "ring" };
   if (spec.granularity === "epoch")
     return { ...plain, colour: colour === "train" ? "mean" : colour, dash: [2, 4], marker: "ring" };
   if (spec.kind === "batch" && spec.panel !== RATE) {
