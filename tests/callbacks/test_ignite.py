@@ -695,7 +695,9 @@ def test_rank_zero_alone_reports(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    idist.spawn("gloo", _train_on_each_rank, args=(str(tmp_path),), nproc_per_node=2, master_port=port)
+    # Ignite forks where it sees IPython, and a fork of a process with the threads of every framework may never answer.
+    here = (str(tmp_path),)
+    idist.spawn("gloo", _train_on_each_rank, here, nproc_per_node=2, master_port=port, start_method="spawn")
     assert [(tmp_path / rank).read_text(encoding="utf-8") for rank in ("0", "1")] == ["1", "0"]
 
 
