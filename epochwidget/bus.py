@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 from .events import EVENTS, Event
 from .history import Runs
 
 Subscriber = TypeVar("Subscriber", bound=Callable[[Any], object])
+_Subscribers = tuple[Callable[[Any], object], ...]
 
 _log = logging.getLogger("epochwidget")
 
@@ -34,9 +35,9 @@ class Bus:
 
     def __init__(self, *, strict: bool = False) -> None:
         self._strict = strict
-        self._lock = Lock()
+        self._lock = RLock()
         # Tuples that are replaced and never changed: `emit` walks them without a lock.
-        self._subscribers: dict[type[Event], tuple[Callable[[Any], object], ...]] = dict.fromkeys(EVENTS, ())
+        self._subscribers: dict[type[Event], _Subscribers] = dict.fromkeys(EVENTS, ())
         self.runs = Runs()
         self.subscribe(self.runs.add)
 
@@ -80,16 +81,24 @@ class Bus:
             if event_type not in EVENTS:
                 names = ", ".join(kind.__name__ for kind in EVENTS)
                 raise TypeError(f"subscribe() knows no event type {event_type!r}; there are {names}.")
-        with self._lock:
-            for kind in event_types or EVENTS:
-                self._subscribers[kind] = (*self._subscribers[kind], subscriber)
+        for kind in event_types or EVENTS:
+            self._change(kind, lambda present: (*present, subscriber))
         return subscriber
 
     def unsubscribe(self, subscriber: Callable[[Any], object]) -> None:
         """Call `subscriber` no more. Does nothing if it does not listen."""
+        for kind in EVENTS:
+            self._change(kind, lambda present: tuple(one for one in present if one != subscriber))
+
+    def _change(self, kind: type[Event], change: Callable[[_Subscribers], _Subscribers]) -> None:
         with self._lock:
-            for kind, present in self._subscribers.items():
-                self._subscribers[kind] = tuple(one for one in present if one != subscriber)
+            while True:
+                present = self._subscribers[kind]
+                changed = change(present)
+                # Garbage that is collected meanwhile may have unsubscribed, in this very thread.
+                if self._subscribers[kind] is present:
+                    self._subscribers[kind] = changed
+                    return
 
     @contextmanager
     def subscribed(self, subscriber: Subscriber, *event_types: type[Event]) -> Iterator[Subscriber]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,6 +44,12 @@ class Column:
             self._chunks[-1][at : at + len(taken)] = taken
             self._length += len(taken)
             fresh = fresh[room:]
+
+    def cut(self, length: int) -> None:
+        """Forget all but the first numbers."""
+        kept = bisect_left(self._starts, length)
+        self._length = length
+        del self._chunks[kept:], self._starts[kept:]
 
     def array(self, start: int = 0, stop: int | None = None) -> Floats:
         """Copy the numbers from `start` up to `stop`, by default all of them, into one array.

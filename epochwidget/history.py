@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from .series import Granularity, Series
 # How many batches may wait to be folded: few enough that folding them is no pause, and that no device's memory
 # fills with values that wait to be read.
 _WAITING = 1024
+
+_E = TypeVar("_E", bound=Event)
 
 _CLOCK = Series("time", "batch", "clock", "time", "train")
 
@@ -57,6 +59,11 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All of its columns."""
+        return self.steps, self.values, self.epochs
 
 
 class Table(Mapping[str, Floats]):
@@ -179,6 +186,8 @@ class History:
         self._epoch_began: dict[str, int] = {}
         self._epoch_open = False
         self._queue: list[BatchEnded] = []
+        self._others: list[Event] = []
+        self._settling = False
         self._lock = RLock()
         self._time = 0.0
         self._step = 0
@@ -249,7 +258,51 @@ class History:
                 self.fold()
             return
         with self._lock:
-            self.fold()
+            self._others.append(event)
+            self._settle()
+
+    def fold(self) -> None:
+        """Move the waiting batches into the columns."""
+        if self._queue:
+            with self._lock:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Take in all that waits, in its order."""
+        # Garbage that is collected in the midst of this may end the run; what comes of it is taken in below.
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while self._queue or self._others:
+                while self._queue:
+                    self._take_first(len(self._queue), self._queue, self._take_batches)
+                if self._others:
+                    self._take_first(1, self._others, self._take_others)
+        finally:
+            self._settling = False
+
+    def _take_first(self, count: int, waiting: list[_E], take: Callable[[list[_E]], None]) -> None:
+        """Take in the first events of a list and remove them from it, or do neither if an interrupt comes."""
+        columns = [column for points in [*self.points, self.clock] for column in points.columns]
+        columns += [self._size_steps, self._sizes]
+        lengths = [len(column) for column in columns]
+        known = len(self.points)
+        try:
+            take(waiting[:count])
+            del waiting[:count]
+        except BaseException as error:
+            for column, length in zip(columns, lengths, strict=True):
+                column.cut(length)
+            for points in self.points[known:]:
+                del self._index[points.series.granularity, points.series.name]
+            del self.points[known:]
+            if isinstance(error, Exception):  # what failed once fails again
+                del waiting[:count]
+            raise
+
+    def _take_others(self, events: list[Event]) -> None:
+        for event in events:
             match event:
                 case EpochStarted():
                     self._start_epoch(event)
@@ -266,44 +319,36 @@ class History:
                     self.status, self.error = event.status, event.error
                     self._time = event.time
 
-    def fold(self) -> None:
-        """Move the waiting batches into the columns."""
-        if not self._queue:
-            return
-        with self._lock:
-            events = self._queue[: len(self._queue)]
-            del self._queue[: len(events)]
-            if not events:
-                return
-            steps = np.array([event.step for event in events], dtype=np.float64)
-            self.clock.steps.extend(steps)
-            self.clock.values.extend([event.time for event in events])
-            logged = [event.values for event in events]
-            names = logged[0].keys()
-            try:
-                # As a rule every batch has the same names: as many as the first and none of those missing.
-                if any(len(values) != len(names) for values in logged):
-                    raise KeyError
-                columns = {name: [values[name] for values in logged] for name in names}
-            except KeyError:
-                columns = None
-            if columns is not None:
-                for name, values in columns.items():
-                    self._extend(name, steps, values)
-            else:
-                sparse: dict[str, tuple[list[float], list[Any]]] = {}
-                for event in events:
-                    for name, value in event.values.items():
-                        at, values = sparse.setdefault(name, ([], []))
-                        at.append(event.step)
-                        values.append(value)
-                for name, (at, values) in sparse.items():
-                    self._extend(name, at, values)
-            sized = [event for event in events if event.size is not None]
-            self._size_steps.extend([event.step for event in sized])
-            self._sizes.extend([event.size for event in sized if event.size is not None])
-            self._step = events[-1].step
-            self._time = max(self._time, events[-1].time)
+    def _take_batches(self, events: list[BatchEnded]) -> None:
+        steps = np.array([event.step for event in events], dtype=np.float64)
+        self.clock.steps.extend(steps)
+        self.clock.values.extend([event.time for event in events])
+        logged = [event.values for event in events]
+        names = logged[0].keys()
+        try:
+            # As a rule every batch has the same names: as many as the first and none of those missing.
+            if any(len(values) != len(names) for values in logged):
+                raise KeyError
+            columns = {name: [values[name] for values in logged] for name in names}
+        except KeyError:
+            columns = None
+        if columns is not None:
+            for name, values in columns.items():
+                self._extend(name, steps, values)
+        else:
+            sparse: dict[str, tuple[list[float], list[Any]]] = {}
+            for event in events:
+                for name, value in event.values.items():
+                    at, values = sparse.setdefault(name, ([], []))
+                    at.append(event.step)
+                    values.append(value)
+            for name, (at, values) in sparse.items():
+                self._extend(name, at, values)
+        sized = [event for event in events if event.size is not None]
+        self._size_steps.extend([event.step for event in sized])
+        self._sizes.extend([event.size for event in sized if event.size is not None])
+        self._step = events[-1].step
+        self._time = max(self._time, events[-1].time)
 
     def find(self, name: str, granularity: Granularity) -> Points | None:
         """Return the points of a series, or None."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event as Signal
 from threading import RLock, Thread
@@ -14,7 +16,6 @@ import traitlets
 
 from . import cell, wire
 from .bus import Bus, chosen
-from .bus import bus as shared_bus
 from .errors import unknown_keywords
 from .events import RunEnded, RunStarted
 from .history import History
@@ -93,9 +94,10 @@ class EpochWidget(anywidget.AnyWidget):
     height = traitlets.Int(300, min=120, max=2000).tag(sync=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
 
-    # Also where the arguments were refused: ipywidgets closes what it forgets.
+    # Until it follows a bus there is nothing to close, though ipywidgets closes what it forgets, and does so wherever
+    # garbage is collected.
     _closed = Signal()
-    _bus = shared_bus
+    _closed.set()
 
     def __init__(self, *, bus: Bus | None = None, **view: Any) -> None:
         known = [name for name in type(self).class_traits(sync=True) if not name.startswith("_")]
@@ -103,10 +105,10 @@ class EpochWidget(anywidget.AnyWidget):
         if unknown:
             raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
         self._bus = chosen(bus, "EpochWidget")
-        self._closed = Signal()
         self._sent: dict[str, wire.Sent] = {}
         self._done: set[str] = set()
         self._lock = RLock()
+        self._at_work = False
         self._sender: Thread | None = None
         # The cells whose output shows it. One that was shown and is shown no more sends nothing until it is again:
         # whoever runs a cell ten times has ten widgets, of which one can be seen.
@@ -115,9 +117,10 @@ class EpochWidget(anywidget.AnyWidget):
         self._next_snapshot = self._next_ending = 0.0
         self._snapshot_due = False
         super().__init__(**view)
+        self._closed = Signal()
         self._bus.subscribe(self._run_started, RunStarted)
         self._bus.subscribe(self._run_ended, RunEnded)
-        with self._lock:
+        with self._alone():
             self._sent = self._take_snapshot()
             self._send_new()
         self._start_sender()
@@ -128,9 +131,10 @@ class EpochWidget(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Follow the bus no more and take the widget off the page."""
-        self._closed.set()
-        self._bus.unsubscribe(self._run_started)
-        self._bus.unsubscribe(self._run_ended)
+        if not self._closed.is_set():
+            self._closed.set()
+            self._bus.unsubscribe(self._run_started)
+            self._bus.unsubscribe(self._run_ended)
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -159,15 +163,30 @@ class EpochWidget(anywidget.AnyWidget):
 
     def _catch_up(self) -> None:
         try:
-            with self._lock:
-                self._send_new()
+            with self._alone() as alone:
                 self._snapshot_due = True
+                if not alone:
+                    return
+                self._send_new()
                 began = time.thread_time()
                 if time.perf_counter() >= self._next_ending:
                     self._take_snapshot()
                     self._next_ending = time.perf_counter() + (time.thread_time() - began) / _ENDING_SHARE
         except Exception:
             _log.exception("[epochwidget] the newest points could not be drawn in this widget.")
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Keep other threads from sending, and tell whether this one is not sending already.
+
+        It is if garbage was collected in the midst of it, and that ended a run.
+        """
+        with self._lock:
+            alone, self._at_work = not self._at_work, True
+            try:
+                yield alone
+            finally:
+                self._at_work = not alone
 
     def _start_sender(self) -> None:
         if not self._wanted():
@@ -182,8 +201,9 @@ class EpochWidget(anywidget.AnyWidget):
         pause = _SEND_EVERY
         while not self._closed.wait(pause):
             try:
-                with self._lock:
-                    if not self._wanted():
+                with self._alone():
+                    # Also told apart: a run that ended while the other runs were looked at.
+                    if not self._wanted() and not self._snapshot_due:
                         self._sender = None
                         return
                     began = time.thread_time()

@@ -174,3 +174,28 @@ def test_events_of_a_run_that_nobody_began_are_passed_on_and_kept_nowhere(bus):
     bus.emit(MARK)
     assert heard == [MARK]
     assert len(bus.runs) == 0
+
+
+def test_unsubscribing_while_another_unsubscribes_loses_neither(bus):
+    """Garbage that is collected in the midst of it closes widgets, in the same thread."""
+    heard = []
+
+    class Closing:
+        meanwhile = [heard.append]
+
+        def __call__(self, event):
+            raise AssertionError("it does not listen any more")
+
+        def __eq__(self, one):
+            while self.meanwhile:
+                bus.unsubscribe(self.meanwhile.pop())
+            return self is one
+
+        __hash__ = None
+
+    closing = Closing()
+    bus.subscribe(heard.append)
+    bus.subscribe(closing)
+    bus.unsubscribe(closing)
+    Run("a", bus=bus).end()
+    assert heard == []

@@ -285,3 +285,53 @@ def test_two_thousand_series_are_two_thousand_series(bus):
                 run.log(**dict.fromkeys(names, value))
     assert list(run.history.batch) == names
     assert all(run.history.epoch[name].tolist() == [2, 2] for name in names)
+
+
+class Meanwhile:
+    """A number that is on a device, and something that happens once when it is read."""
+
+    def __init__(self, number, happens):
+        self.number, self.happens = number, happens
+
+    def __float__(self):
+        happens, self.happens = self.happens, lambda: None
+        happens()
+        return self.number
+
+
+def test_a_run_that_ends_while_its_batches_are_taken_in_ends_behind_them(bus):
+    """The last reference to it goes, say, when garbage is collected in the midst of that."""
+    run = Run("a", bus=bus)
+    run.begin_epoch(0)
+    run.log(loss=1.0)
+
+    def end():
+        run.batch_ended({"loss": 3.0})
+        run.end_epoch({"val_loss": 4.0})
+        run.end("stopped")
+
+    run.batch_ended({"loss": Meanwhile(2.0, end)})
+    assert run.history.batch["loss"].tolist() == [1, 2, 3]
+    assert run.history.batch.steps("loss").tolist() == [1, 2, 3]
+    assert run.history.epoch["val_loss"].tolist() == [4]
+    assert (run.history.status, run.history.spans[0].batches) == ("stopped", 3)
+
+
+@pytest.mark.parametrize("name", ["first", "second", "new"])
+def test_an_interrupt_while_batches_are_taken_in_costs_none(bus, name):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    run = Run("a", bus=bus)
+    run.batch_ended({"first": 1.0, "second": 1.0})
+    assert run.history.batch["first"].tolist() == [1]
+    values = {"first": 2.0, "second": 2.0, "new": 2.0}
+    run.batch_ended({**values, name: Meanwhile(2.0, interrupt)})
+    with pytest.raises(KeyboardInterrupt):
+        _ = run.history.batch["first"]
+    run.batch_ended({"first": 3.0, "second": 3.0, "new": 3.0})
+    run.end("stopped")
+    assert run.history.batch["first"].tolist() == run.history.batch["second"].tolist() == [1, 2, 3]
+    assert run.history.batch["new"].tolist() == [2, 3]
+    assert run.history.batch.steps("new").tolist() == [2, 3]
+    assert len(run.history.clock) == run.history.step == 3

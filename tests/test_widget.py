@@ -1,3 +1,4 @@
+import gc
 import threading
 import time
 
@@ -7,7 +8,7 @@ from comm.base_comm import BaseComm
 from traitlets import TraitError
 
 import epochwidget
-from epochwidget import Bus, EpochWidget, Run
+from epochwidget import Bus, EpochWidget, Run, wire
 from epochwidget.wire import SNAPSHOT_LIMIT
 from tests.frames import Page, read
 
@@ -365,3 +366,40 @@ def test_many_short_runs_do_not_make_a_snapshot_each_and_the_last_has_all(bus, s
         thread.join(30)
     assert len(taken) < 100
     assert losses(snapshot(widget)[run.id]) == [199]
+
+
+def test_a_widget_that_was_refused_touches_no_bus_when_it_is_forgotten(monkeypatch):
+    """It is forgotten wherever garbage is collected: in the midst of what another widget does with the bus."""
+    touched = []
+    monkeypatch.setattr(Bus, "unsubscribe", lambda *_: touched.append(1))
+    with pytest.raises(TypeError):
+        EpochWidget(bus="shared")
+    with pytest.raises(TraitError):
+        EpochWidget(height="tall")
+    gc.collect()
+    assert not touched
+
+
+def test_a_run_that_ends_while_another_is_sent_is_sent_complete(bus, tap, show, monkeypatch):
+    """The last reference to it goes, say, when garbage is collected in the midst of that."""
+    widget = show()
+    first, second = Run("first", bus=bus), Run("second", bus=bus)
+    encode, ends = wire._column, [second.end]
+
+    def encoded(*arguments):
+        while ends:
+            ends.pop()()
+        return encode(*arguments)
+
+    for run in (first, second):
+        run.batch_ended({"loss": 1.0})
+    monkeypatch.setattr(wire, "_column", encoded)
+    first.end()
+    for thread in senders():
+        thread.join(10)
+    pages = tap.pages(widget)
+    assert [losses(pages[run.id]) for run in (first, second)] == [[1], [1]]
+    assert [pages[run.id].facts["status"] for run in (first, second)] == ["completed", "completed"]
+    assert [losses(snapshot(widget)[run.id]) for run in (first, second)] == [[1], [1]]
+    told = [run for frame in tap.appends(widget) for run in read(frame)["runs"]]
+    assert sum(column["count"] for run in told for column in run["columns"]) == 2 * len(["time", "loss"])

@@ -72,7 +72,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     - what the step returns, as of kind ``"reported"``, of a model with a ``train_step`` of its own;
     - the running means alone for a second callback of this class in the same ``fit``.
 
-    In all of these cases but the second the learning rate is read about every 0.1 s, or not at all.
+    In the first and the last of these cases the learning rate is read about every 0.1 s. A step that leaves the
+    model's optimizer alone has none.
 
     A metric of several numbers has each under a name of its own: ``f1_score_0``, ``f1_score_1``, ...
 
@@ -161,7 +162,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._hand_over()
         values = _numbers(logs or {})
-        if self._step is None and _has_own_step(self.model):  # mostly what it returned of the last batch
+        if _has_own_step(self.model):  # mostly what it returned of the last batch
             for name in values.keys() - self._of_epochs:
                 if not name.startswith("val_"):
                     self._the_run.declare(name, metric=name, kind="reported", granularity="epoch")
@@ -200,10 +201,10 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         ended, self._ended = self._ended, []
         if not ended:
             return
+        kind = "reported" if _has_own_step(self.model) else "running"
         if self._step is None:
             if self._iterations == _iterations(self.model):
                 self._rate = None  # a step of the person's own may leave the model's optimizer alone, as a GAN's does
-            kind = "reported" if _has_own_step(self.model) else "running"
             for at, batch, logs in ended:
                 values: dict[str, float] = {}
                 self._put(logs, kind, values)
@@ -216,7 +217,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             for own in of_execution[:-1]:
                 self._end_batch(own, at)
             last = of_execution[-1] if of_execution else {}
-            self._put(logs, "running", last)
+            self._put(logs, kind, last)
             self._end_batch(last, at)
 
     def _batch_ended(self, logs: dict[str, float], batch: int, at: float) -> None:
@@ -247,7 +248,10 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class _WatchedStep:
-    """A model's training step that keeps each batch's own values and learning rate."""
+    """A model's training step that keeps each batch's own values and learning rate.
+
+    Of a model with a step of its own it keeps the rate alone: what such a step counts, nobody knows.
+    """
 
     # Of each model the step that was compiled for it, so that a second `fit` need not compile it again.
     _known: ClassVar[WeakKeyDictionary[Any, _WatchedStep]] = WeakKeyDictionary()
@@ -259,7 +263,9 @@ class _WatchedStep:
         # Not all that is needed here is promised by Keras: another version may not have it.
         if not all(hasattr(model, name) for name in _NEEDED):
             return None
-        if backend not in ("tensorflow", "torch") or _has_own_step(model):
+        if backend not in ("tensorflow", "torch") or "train_step" in vars(model):
+            return None
+        if _has_own_step(model) and _learning_rate(model) is None:
             return None
         if backend == "tensorflow" and model.distribute_strategy.num_replicas_in_sync > 1:
             return None
@@ -278,6 +284,7 @@ class _WatchedStep:
         self._unwatched: Any = None
         self._watched: Any = None
         self._names: list[str] = []
+        self._has_own_results = not _has_own_step(model)
         self._has_rate = _learning_rate(model) is not None
         #: How many executions may end before the tape has to be read.
         self.room = max(512 // model.steps_per_execution, 1)
@@ -320,21 +327,23 @@ class _WatchedStep:
 
     def read(self) -> list[dict[str, float]]:
         """Return the values of each step since the last call, the learning rate as ``lr``."""
-        return [dict(zip(self._names, row, strict=True)) for row in self._tape.read()]
+        rows = [dict(zip(self._names, row, strict=True)) for row in self._tape.read()]
+        return rows if self._has_own_results else [row if row["lr"] == row["lr"] else {} for row in rows]
 
     def _take(self, data: Any) -> Any:
         model = self._model()
-        own = _OwnResults(model)
-        rate = _UsedRate(model.optimizer) if self._has_rate else None
+        own = _OwnResults(model) if self._has_own_results else None
+        rate = _UsedRate(model.optimizer, by_keras=self._has_own_results) if self._has_rate else None
         try:
-            # Between these two lines all is Keras's own; what fails there would have failed without us.
+            # Between these two lines all is Keras's or the person's; what fails there would have failed without us.
             logs = type(model).train_step(model, data)
         finally:
-            own.leave()
+            if own is not None:
+                own.leave()
             if rate is not None:
                 rate.leave()
         try:
-            values = own.named()
+            values = {} if own is None else own.named()
             if rate is not None:
                 values["lr"] = rate.used()
             self._names = self._names or list(values)
@@ -350,12 +359,15 @@ class _UsedRate:
 
     _COMPUTES = "_get_current_learning_rate"
 
-    def __init__(self, optimizer: Any) -> None:
+    def __init__(self, optimizer: Any, *, by_keras: bool) -> None:
         self._optimizer = optimizer
+        # A step of the person's own may leave the model's optimizer alone, as a GAN's does.
+        self._before = None if by_keras else ops.copy(ops.convert_to_tensor(_steps_taken(optimizer)))
         # To compute a schedule costs a small model some per cent of its step. The optimizer does it anyway: hear what
         # it gets, unless it may be in a branch of the graph, from which nothing can be taken.
         self._hears = (
-            isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
+            by_keras
+            and isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
             and not optimizer.gradient_accumulation_steps
             and hasattr(optimizer, self._COMPUTES)
         )
@@ -377,8 +389,11 @@ class _UsedRate:
             vars(self._optimizer).pop(self._COMPUTES, None)
 
     def used(self) -> Any:
-        """Return the rate, after the step."""
-        return self._heard[0] if self._heard else float("nan")
+        """Return the rate, after the step; NaN if the optimizer has taken none."""
+        rate = self._heard[0] if self._heard else float("nan")
+        if self._before is None:
+            return rate
+        return ops.where(ops.convert_to_tensor(_steps_taken(self._optimizer)) > self._before, rate, float("nan"))
 
 
 class _OwnResults:
@@ -509,8 +524,10 @@ class _OutputTape:
         self.expecting = False
 
     def write(self, logs: Any, numbers: list[Any]) -> Any:
+        if not isinstance(logs, dict):  # of a step of the person's own
+            return logs
         # The first are those of the logs that lose nothing by it.
-        alike = {name: log for name, log in logs.items() if log.dtype == _tensorflow_float() and log.shape.rank == 0}
+        alike = {name: log for name, log in logs.items() if _is_scalar(log)}
         self._logged = list(alike)
         others = {name: log for name, log in logs.items() if name not in alike}
         return {**others, self._ROW: _row([*alike.values(), *numbers])}
@@ -520,7 +537,7 @@ class _OutputTape:
 
         def train_and_read(iterator: Any) -> Any:
             logs = train_function(iterator)
-            row = logs.pop(self._ROW, None)
+            row = logs.pop(self._ROW, None) if isinstance(logs, dict) else None
             if row is not None:
                 numbers = row.numpy().tolist()
                 logs.update(zip(self._logged, numbers, strict=False))
@@ -573,6 +590,13 @@ def _tensorflow_float() -> str:
     return "float64" if keras.config.floatx() == "float64" else "float32"
 
 
+def _is_scalar(log: Any) -> bool:
+    """Tell whether a log is a single number of this type; of a step of the person's own it may be anything."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    return bool(tf.is_tensor(log) and log.dtype == _tensorflow_float() and log.shape.rank == 0)
+
+
 def _row(numbers: list[Any]) -> Any:
     """Return a vector of these numbers, in no more ops than that takes."""
     import tensorflow as tf  # noqa: PLC0415
@@ -621,10 +645,16 @@ def _learning_rate(model: Any) -> float | None:
         return None
 
 
+def _steps_taken(optimizer: Any) -> Any:
+    """Return how many steps an optimizer has taken, those included that only accumulated."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    return inner._iterations if hasattr(inner, "_iterations") else inner.iterations
+
+
 def _iterations(model: Any) -> int | None:
     """Return how many steps the model's optimizer has taken, or None where there is not one."""
     try:
-        return int(model.optimizer.iterations)
+        return int(_steps_taken(model.optimizer))
     except (AttributeError, TypeError, ValueError):
         return None
 

@@ -7,14 +7,17 @@ trains it in the framework's own way, starting from zero weights and without shu
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 
 import epochwidget as ew
 from epochwidget.events import Event
+from epochwidget.scalars import scalar
 
 EPOCHS, BATCH_SIZE = 2, 4
 X = np.random.default_rng(1).normal(size=(10, 3)).astype("float32")
@@ -65,6 +68,43 @@ class Recorder(ew.Bus):
         super().__init__(strict=True)
         self.events: list[Event] = []
         self.subscribe(self.events.append)
+
+
+def note_reads(monkeypatch: pytest.MonkeyPatch, bus: ew.Bus) -> list[int]:
+    """Return the steps after which this package asks a tensor of PyTorch for its number, as a list that grows.
+
+    That makes a processor wait for its device. There is none here, so every tensor is taken for one of a device's.
+    """
+    import torch
+
+    reads: list[int] = []
+    ended = [0]
+
+    def count(_: ew.BatchEnded) -> None:
+        ended[0] += 1
+
+    def noting(read: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            frame = sys._getframe(1)
+            while frame is not None and not frame.f_globals["__name__"].startswith("epochwidget."):
+                frame = frame.f_back  # type: ignore[assignment]
+            if frame is not None:
+                reads.append(ended[0])
+            return read(*args, **kwargs)
+
+        return noted
+
+    def of_device(name: str, value: Any) -> Any:
+        tensor = isinstance(value, torch.Tensor) and value.numel() == 1
+        return value.detach().clone().reshape(()) if tensor else scalar(name, value)
+
+    bus.subscribe(count, ew.BatchEnded)
+    for module in [module for name, module in sys.modules.items() if name.startswith("epochwidget.")]:
+        if hasattr(module, "scalar"):
+            monkeypatch.setattr(module, "scalar", of_device)
+    for name in ("item", "tolist", "__float__", "__bool__", "__int__", "cpu", "numpy", "__array__"):
+        monkeypatch.setattr(torch.Tensor, name, noting(getattr(torch.Tensor, name)))
+    return reads
 
 
 def check(bus: Recorder, *, train: str = "loss", validation: str = "val_loss") -> ew.History:

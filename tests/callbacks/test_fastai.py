@@ -681,6 +681,17 @@ def test_watching_changes_nothing() -> None:
     assert kept == watched_kept
 
 
+def test_no_value_is_read_while_batches_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would make a processor wait for its device is read when an epoch has ended."""
+    watch = callback()
+    learn = learner()
+    reads = contract.note_reads(monkeypatch, watch._bus)
+    learn.fit(2, cbs=watch)
+    monkeypatch.undo()
+    assert set(reads) <= {BATCHES, 2 * BATCHES}
+    assert watch.history.batch["smooth_loss"].tolist() == floats(learn.recorder.losses)
+
+
 def test_no_tensor_and_no_graph_is_kept() -> None:
     class Remembers(Callback):
         def __init__(self) -> None:

@@ -197,6 +197,27 @@ def test_watching_changes_nothing() -> None:
     assert plain_rest == seen_rest
 
 
+def test_no_value_is_read_while_batches_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would make a processor wait for its device is read when an epoch has ended."""
+
+    def step(here: Setting, batch: Any) -> dict[str, torch.Tensor]:
+        here.optimizer.zero_grad()
+        loss = here.loss(here.model(batch[0]), batch[1])
+        loss.backward()
+        here.optimizer.step()
+        return {"loss": loss.detach(), "double": loss.detach() * 2}
+
+    here, watch = Setting(step=step), callback()
+    watch.attach(here.trainer, here.evaluator, optimizer=here.optimizer)
+    here.validate_each_epoch()
+    reads = contract.note_reads(monkeypatch, watch._bus)
+    here.trainer.run(here.loader, max_epochs=2)
+    monkeypatch.undo()
+    batches = len(here.loader)
+    assert set(reads) <= {batches, 2 * batches}
+    assert watch.history.batch["loss"].tolist() == [float(output["loss"]) for output in here.outputs]
+
+
 def test_the_rate_is_the_one_each_batch_was_trained_with() -> None:
     """Read from the weights: a parameter whose gradient is 1 moves by its learning rate, one of each group."""
     ones = [torch.zeros(1, requires_grad=True) for _ in range(2)]

@@ -577,6 +577,65 @@ def test_a_model_with_its_own_step_is_reported_as_that_step_says() -> None:
     assert watch.history.batch["lr"][0] == pytest.approx(0.01)
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 3}] if BACKEND == "tensorflow" else [{}],
+    ids=str,
+)
+def test_a_model_with_its_own_step_has_the_rate_of_every_batch(how: dict[str, Any]) -> None:
+    """Whatever the step returns, Keras gets that, and the weights are those of a training without us."""
+
+    class Own(keras.Sequential):
+        def train_step(self, *args: Any) -> Any:
+            logs = super().train_step(*args)
+            loss = logs["loss"]
+            return {"of": {"another": loss * 2}, "double": keras.ops.cast(loss, "float64"), "whole": 3, "loss": loss}
+
+    def fit(*callbacks: Any) -> tuple[Any, list[Any]]:
+        keras.utils.set_random_seed(5)
+        model = Own([keras.Input((5,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)), "mse", **how)
+        kept = model.fit(X, Y, batch_size=25, epochs=2, shuffle=False, verbose=0, callbacks=list(callbacks)).history
+        return kept, model.get_weights()
+
+    (kept, weights), (plain, others) = fit(watch := callback()), fit()
+    assert kept == plain
+    assert all((one == other).all() for one, other in zip(weights, others, strict=True))
+    assert watch.history.batch["lr"] == pytest.approx(0.1 * 0.5 ** np.arange(8))
+    assert {"loss", "another", "double", "whole"} <= set(watch.history.epoch)
+    assert set(watch.history.batch) == {"loss", "another", "double", "whole", "lr"}
+
+
+def test_a_step_that_uses_its_optimizer_now_and_then_has_a_rate_then() -> None:
+    """So do the critic and the generator of a GAN take turns."""
+
+    class Turns(keras.Sequential):
+        batch = 0
+
+        def train_step(self, *args: Any) -> Any:
+            self.batch += 1
+            return super().train_step(*args) if self.batch % 2 else {"loss": keras.ops.convert_to_tensor(0.0)}
+
+    model = Turns([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.25), "mse", run_eagerly=True, jit_compile=False)
+    model.fit(X, Y, batch_size=25, epochs=1, verbose=0, callbacks=[watch := callback()])
+    assert watch.history.batch["lr"].tolist() == [0.25, 0.25]
+    assert watch.history.batch.steps("lr").tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["", "loss scaling"])
+def test_a_rate_of_an_own_step_is_there_while_gradients_accumulate(scaled: bool) -> None:
+    class Own(keras.Sequential):
+        def train_step(self, *args: Any) -> Any:
+            return super().train_step(*args)
+
+    model = Own([keras.Input((5,)), keras.layers.Dense(1)])
+    optimizer: Any = keras.optimizers.SGD(0.25, gradient_accumulation_steps=None if scaled else 2)
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, "mse")
+    model.fit(X, Y, batch_size=25, epochs=1, verbose=0, callbacks=[watch := callback()])
+    assert watch.history.batch["lr"].tolist() == [0.25] * 4
+
+
 def test_the_rate_of_an_optimizer_that_a_step_does_not_use_is_not_shown() -> None:
     """Such a model has its optimizers elsewhere, and Keras's default one in their place."""
 

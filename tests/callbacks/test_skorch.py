@@ -373,6 +373,18 @@ def test_a_history_that_processes_share_has_every_batch() -> None:
     agrees(watch.history, net)
 
 
+def test_no_value_is_read_while_batches_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would make a processor wait for its device is read when an epoch has ended."""
+    bus = ew.Bus(strict=True)
+    net = classifier(watch := EpochCallback(bus=bus))
+    reads = contract.note_reads(monkeypatch, bus)
+    net.fit(X, Y)
+    monkeypatch.undo()
+    batches = watch.history.step // 2
+    assert set(reads) <= {batches, 2 * batches}
+    agrees(watch.history, net)
+
+
 def test_nan_is_data() -> None:
     x = X.copy()
     x[0] = np.nan

@@ -691,6 +691,19 @@ def test_watching_changes_nothing() -> None:
         assert other[3] == bare[3]
 
 
+def test_no_value_is_read_while_steps_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would make a processor wait for its device is read when an epoch has ended."""
+    trainer = make(eval_strategy="epoch")
+    watch = attached(trainer)
+    reads = contract.note_reads(monkeypatch, watch._bus)
+    trainer.train()
+    monkeypatch.undo()
+    steps = watch.history.step // 2
+    # The last step of an epoch is told when the evaluation was made, whose series is declared first.
+    assert set(reads) <= {steps - 1, steps, 2 * steps}
+    assert len(watch.history.batch["loss"]) == 2 * steps > 8
+
+
 def test_the_learning_rate_is_the_one_each_step_used() -> None:
     """Read from the weights: parameters whose gradient is 1 move by the rate of their group."""
 
