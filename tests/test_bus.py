@@ -179,16 +179,15 @@ def test_events_of_a_run_that_nobody_began_are_passed_on_and_kept_nowhere(bus):
 def test_unsubscribing_while_another_unsubscribes_loses_neither(bus):
     """Garbage that is collected in the midst of it closes widgets, in the same thread."""
     heard = []
+    meanwhile = [heard.append]
 
     class Closing:
-        meanwhile = [heard.append]
-
         def __call__(self, event):
             raise AssertionError("it does not listen any more")
 
         def __eq__(self, one):
-            while self.meanwhile:
-                bus.unsubscribe(self.meanwhile.pop())
+            while meanwhile:
+                bus.unsubscribe(meanwhile.pop())
             return self is one
 
         __hash__ = None
