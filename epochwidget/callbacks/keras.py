@@ -55,7 +55,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     - ``loss``, ``accuracy``, ...: of that batch alone;
     - ``running_loss``, ...: the mean since the epoch began, which the console shows;
-    - ``lr``: the learning rate that the batch was trained with.
+    - ``lr``: the learning rate that the batch was trained with, or ``learning_rate`` if a metric is called ``lr``.
 
     Those of an epoch are Keras's own: ``loss``, ``val_loss``, ... What other callbacks add to the logs of an epoch, as
     ``ReduceLROnPlateau`` does, is among them if those callbacks stand before this one.
@@ -104,6 +104,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._due = 0.0
         self._batches = 0
         self._rate: float | None = None
+        self._rate_name = "lr"
         self._iterations: int | None = None
         self._stoppers: list[keras.callbacks.EarlyStopping] = []
         self._call: ref[Any] | None = None
@@ -126,6 +127,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._run = Run(self._name or self.model.name, bus=self._bus)
         self._run.lives_within_call(self._finish)
         self._ended, self._names, self._of_epochs, self._due = [], {}, set(), 0.0
+        self._rate_name = "lr"
         fit = _callbacks_of_fit()
         others = [] if fit is None else fit.callbacks
         self._stoppers = [one for one in others if isinstance(one, keras.callbacks.EarlyStopping)]
@@ -202,6 +204,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not ended:
             return
         kind = "reported" if _has_own_step(self.model) else "running"
+        if "lr" in ended[0][2]:  # a metric of the person's, who knows no other way to see the rate
+            self._rate_name = "learning_rate"
         if self._step is None:
             if self._iterations == _iterations(self.model):
                 self._rate = None  # a step of the person's own may leave the model's optimizer alone, as a GAN's does
@@ -210,7 +214,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 self._put(logs, kind, values)
                 self._batch_ended(values, batch, at)
             return
-        rows = self._step.read()
+        rows = self._step.read(self._rate_name)
         size = self.model.steps_per_execution
         for index, (at, _, logs) in enumerate(ended):
             of_execution = rows[index * size : (index + 1) * size]
@@ -227,7 +231,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         while self._batches < done - 1:
             self._end_batch({}, at)
         if self._rate is not None:
-            logs["lr"], self._rate = self._rate, None
+            logs[self._rate_name], self._rate = self._rate, None
         self._end_batch(logs, at)
 
     def _end_batch(self, values: dict[str, float], at: float) -> None:
@@ -325,10 +329,12 @@ class _WatchedStep:
         if model is not None and model.train_function is self._watched:
             model.train_function = self._unwatched
 
-    def read(self) -> list[dict[str, float]]:
-        """Return the values of each step since the last call, the learning rate as ``lr``."""
-        rows = [dict(zip(self._names, row, strict=True)) for row in self._tape.read()]
-        return rows if self._has_own_results else [row if row["lr"] == row["lr"] else {} for row in rows]
+    def read(self, rate: str = "lr") -> list[dict[str, float]]:
+        """Return the values of each step since the last call, the learning rate under the name that is given."""
+        names = [name or rate for name in self._names]
+        rows = [dict(zip(names, row, strict=True)) for row in self._tape.read()]
+        # The optimizer of a step of the person's own may have taken none.
+        return rows if self._has_own_results else [row if row[rate] == row[rate] else {} for row in rows]
 
     def _take(self, data: Any) -> Any:
         model = self._model()
@@ -345,7 +351,7 @@ class _WatchedStep:
         try:
             values = {} if own is None else own.named()
             if rate is not None:
-                values["lr"] = rate.used()
+                values[""] = rate.used()  # which is no name of a metric
             self._names = self._names or list(values)
             # A graph that is traced again may know more names. They come too late for the tape.
             logs = self._tape.write(logs, [values.get(name, float("nan")) for name in self._names])

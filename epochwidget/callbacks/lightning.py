@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import import_module
-from math import inf
+from math import inf, isclose, isnan
 from time import perf_counter
 from typing import Any
 
@@ -65,6 +65,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
 
     - ``loss``: the loss that ``training_step`` returned, undivided where gradients are accumulated. With manual
       optimisation nobody knows what a step returns: there is a ``loss`` if the module logs one.
+    - ``returned_loss``: the same, if in the first batch the module logs another number as ``loss``, which then has
+      that name.
     - ``lr``: the learning rate that the batch was trained with; ``lr_1``, ``lr_2``, ... those of further parameter
       groups; ``lr_optimizer1``, ``lr_optimizer1_1``, ... those of further optimizers.
     - what the module logs with ``on_step``, under the name that it gives, without ``_step``.
@@ -212,6 +214,7 @@ class _Fit:
         self._values: dict[str, Any] = {}
         self._logged: dict[str, Any] = {}
         self._divisor = 1
+        self._own: str | None = None  # the name of the loss that is returned, once it is known
         self._ended: tuple[float, int | None] | None = None
         # Of what is logged per batch, by Lightning's key, the newest that was seen.
         self._seen: dict[str, Any] = {}
@@ -252,7 +255,9 @@ class _Fit:
         self._ended = perf_counter(), _samples(batch)
         loss = outputs.get("loss") if self._is_automatic and isinstance(outputs, Mapping) else None
         if loss is not None:
-            self._values["loss"] = scalar("loss", loss) * self._divisor
+            if self._own is None:
+                self._own = self._name_own(loss)
+            self._values[self._own] = scalar(self._own, loss) * self._divisor
         self._take_logged()
 
     def end_batch(self) -> None:
@@ -297,9 +302,9 @@ class _Fit:
             new = {name: value for name, value in self._reported.items() if value is not before.get(name)}
             logged = [result for result in self._training.values() if result.meta.on_epoch]
             values.update(self._numbers([(result.meta.name, result) for result in logged], new, "train"))
-            mean = self.run.history.epoch_mean("loss") if self._is_automatic and self._is_whole else None
-            if mean is not None:
-                values.setdefault("loss", mean)
+            mean = self.run.history.epoch_mean(self._own) if self._own is not None and self._is_whole else None
+            if self._own is not None and mean is not None:
+                values.setdefault(self._own, mean)
         finally:
             self.run.end_epoch(values)
 
@@ -350,8 +355,24 @@ class _Fit:
             if not isinstance(value, Tensor):
                 continue
             name = self._name(meta.name, "batch", "train", "batch")
-            if name != "loss" or not self._is_automatic:
+            if name != self._own:
                 self._logged[name] = scalar(name, value)
+
+    def _name_own(self, loss: Tensor) -> str:
+        """Return the name of what training steps return: ``loss``, unless the module logs something else as that."""
+        for result in self._training.values():
+            if result.meta.name != "loss" or result.has_reset:
+                continue
+            logged = result._forward_cache
+            if logged is None and result.is_tensor and result.meta.is_mean_reduction:
+                logged = result.value / result.cumulated_batch_size
+            if isinstance(logged, Tensor) and logged.numel() == 1:
+                returned = float(loss.detach()) * self._divisor
+                if not isclose(float(logged), returned, rel_tol=1e-3) and not isnan(returned):
+                    for granularity in ("batch", "epoch"):
+                        self.run.declare("returned_loss", metric="loss", kind=granularity, granularity=granularity)
+                    return "returned_loss"
+        return "loss"
 
     def _numbers(self, named: Iterable[tuple[str, Any]], reported: Mapping[str, Any], split: Split) -> dict[str, float]:
         """Return what was reported of some of Lightning's results, under the names that it has in the history."""

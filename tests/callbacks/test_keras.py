@@ -606,6 +606,31 @@ def test_a_model_with_its_own_step_has_the_rate_of_every_batch(how: dict[str, An
     assert set(watch.history.batch) == {"loss", "another", "double", "whole", "lr"}
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["", "own step"])
+def test_a_metric_called_lr_keeps_its_name(own: bool) -> None:
+    """People write one to see the rate; what it says is the next one's."""
+
+    class Model(keras.Sequential):
+        if own:
+
+            def train_step(self, *args: Any) -> Any:
+                return super().train_step(*args)
+
+    optimizer = keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5))
+
+    def lr(y_true: Any, y_pred: Any) -> Any:
+        return optimizer.learning_rate
+
+    model = Model([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile(optimizer, "mse", metrics=[lr])
+    kept = model.fit(X, Y, batch_size=25, epochs=2, verbose=0, callbacks=[watch := callback()]).history
+    batch, epoch = watch.history.batch, watch.history.epoch
+    assert batch["learning_rate"] == pytest.approx(0.1 * 0.5 ** np.arange(8))
+    assert epoch["lr"].tolist() == kept["lr"]
+    if not own:
+        assert batch["lr"] == pytest.approx(0.1 * 0.5 ** np.arange(1, 9))
+
+
 def test_a_step_that_uses_its_optimizer_now_and_then_has_a_rate_then() -> None:
     """So do the critic and the generator of a GAN take turns."""
 

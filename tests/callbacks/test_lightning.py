@@ -414,21 +414,51 @@ def test_each_validation_loader_has_its_own_series() -> None:
     assert {history.epoch.series(name).metric for name in history.epoch} == {"loss"}
 
 
-def test_a_loss_or_rate_that_the_module_logs_does_not_take_the_place_of_the_true_one() -> None:
+def test_a_rate_that_the_module_logs_does_not_take_the_place_of_the_true_one() -> None:
+    class Other(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            self.log("lr", 3.0, on_step=True, on_epoch=True)
+            return self.loss_of(batch)
+
+    history = fit(Other())
+    assert set(history.batch["lr"]) == {0.1}
+    # Of an epoch the module's own is what Lightning reports.
+    assert history.epoch["lr"].tolist() == [3, 3]
+    assert history.epoch.series("lr").metric == "learning rate"
+
+
+@pytest.mark.parametrize("how", [{"on_step": True}, {"on_epoch": True}, {"on_step": True, "on_epoch": True}], ids=str)
+def test_another_loss_than_the_returned_one_has_the_name_that_the_module_gives_it(how: dict[str, bool]) -> None:
     class Other(Net):
         def training_step(self, batch: Any, batch_idx: int) -> Tensor:
             loss = super().training_step(batch, batch_idx)
-            self.log("loss", loss * 0 + 9, on_step=True, on_epoch=True)
-            self.log("lr", 3.0, on_step=True, on_epoch=True)
+            self.log("loss", loss * 2, **{"on_step": False, "on_epoch": False, **how})
             return loss
 
     module = Other()
-    history = fit(module)
+    history = fit(module, accumulate_grad_batches=2)
+    assert history.batch["returned_loss"] == pytest.approx(module.losses)
+    assert history.batch.series("returned_loss").metric == history.epoch.series("returned_loss").metric == "loss"
+    assert ("loss" in history.batch) == how.get("on_step", False)
+    if how.get("on_step"):
+        assert history.batch["loss"] == pytest.approx(2 * history.batch["returned_loss"])
+    assert ("loss" in history.epoch) == how.get("on_epoch", False)
+    if how.get("on_epoch"):
+        assert history.epoch["loss"] == pytest.approx(2 * history.epoch["returned_loss"])
+
+
+@pytest.mark.parametrize("how", [{"on_step": True}, {"on_epoch": True}, {"on_step": True, "on_epoch": True}], ids=str)
+def test_the_returned_loss_that_is_logged_as_loss_is_one(how: dict[str, bool]) -> None:
+    class Same(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss = super().training_step(batch, batch_idx)
+            self.log("loss", loss, **{"on_step": False, "on_epoch": False, **how})
+            return loss
+
+    module = Same()
+    history = fit(module, accumulate_grad_batches=2)
     assert history.batch["loss"] == pytest.approx(module.losses)
-    assert set(history.batch["lr"]) == {0.1}
-    # Of an epoch the module's own is what Lightning reports.
-    assert history.epoch["loss"].tolist() == [9, 9]
-    assert history.epoch.series("lr").metric == "learning rate"
+    assert (set(history.batch), set(history.epoch)) == ({"loss", "lr"}, {"loss", "val_loss"})
 
 
 # Batches -------------------------------------------------------------------------------------------------------------
