@@ -95,6 +95,7 @@ class Run:
         self._steps = count(1)
         self._step = 0
         self._names: set[str] = set()
+        self._declared: set[tuple[Granularity, str]] = set()
         self._epoch: int | None = None
         self._epoch_first = 0
         self._epoch_values: dict[str, float] = {}
@@ -361,7 +362,13 @@ class Run:
         granularity: Granularity = "batch",
         split: Split = "train",
     ) -> None:
-        """Say what a name stands for, where ``val_`` and ``lr`` do not tell; before its first value."""
+        """Say what a name stands for, where ``val_`` and ``lr`` do not tell; before its first value.
+
+        Said again, it changes nothing.
+        """
+        if (granularity, name) in self._declared:
+            return
+        self._declared.add((granularity, name))
         self.bus.emit(SeriesDeclared(self.id, Series(name, granularity, kind, metric, split)))
 
     def begin_epoch(self, epoch: int, *, batches: int | None = None, epochs: int | None = None) -> None:

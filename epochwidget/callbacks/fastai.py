@@ -87,7 +87,6 @@ class EpochCallback(Callback):  # type: ignore[misc]
     _stateattrs = (
         "_run",
         "_columns",
-        "_declared",
         "_rates",
         "_seen",
         "_smoothed",
@@ -110,9 +109,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self._forget()
 
     def _forget(self) -> None:
-        # What the Recorder reports of each epoch, in its order, and the names of it that the run knows.
+        # What the Recorder reports of each epoch, in its order.
         self._columns: dict[Split, list[Series]] = {"train": [], "validation": []}
-        self._declared: set[str] = set()
         # The rates of the batch that goes on, once they are settled.
         self._rates: dict[str, Any] = {}
         # What belongs to what is over: the last loss, which is not kept alive with its graph, the last of the
@@ -306,11 +304,9 @@ class EpochCallback(Callback):  # type: ignore[misc]
         for series, value in zip(self._columns[split], new, strict=False):
             for part, number in _numbers(value).items():
                 name = series.name + part
-                if name not in self._declared:
-                    self._declared.add(name)
-                    self._the_run.declare(
-                        name, metric=series.metric + part, kind=series.kind, granularity="epoch", split=split
-                    )
+                self._the_run.declare(
+                    name, metric=series.metric + part, kind=series.kind, granularity="epoch", split=split
+                )
                 self._reported[name] = number
 
 

@@ -100,7 +100,6 @@ class EpochCallback:
         self._iteration: int | None = None  # the one that goes on
         self._epoch_open = self._epoch_over = False
         self._means: list[str] = []
-        self._declared: set[tuple[str, str]] = set()
         self._uses: dict[str, _Use] = {}
         self._former: dict[str, Any] = {}
         #: Values that wait for the step they belong to, and what those of evaluators are.
@@ -417,9 +416,6 @@ class EpochCallback:
         self._close_epoch(over=self._epoch_over or in_validation)
 
     def _declare(self, series: Series) -> None:
-        if (series.granularity, series.name) in self._declared:
-            return
-        self._declared.add((series.granularity, series.name))
         if Series.of(series.name, series.granularity).metric != LEARNING_RATE:
             self._the_run.declare(
                 series.name,

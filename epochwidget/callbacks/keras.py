@@ -100,7 +100,6 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._step: _WatchedStep | None = None
         self._ended: list[tuple[float, int, dict[str, Any]]] = []
         self._names: dict[str, str] = {}
-        self._of_epochs: set[str] = set()
         self._due = 0.0
         self._batches = 0
         self._rate: float | None = None
@@ -126,7 +125,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._run.end("stopped")
         self._run = Run(self._name or self.model.name, bus=self._bus)
         self._run.lives_within_call(self._finish)
-        self._ended, self._names, self._of_epochs, self._due = [], {}, set(), 0.0
+        self._ended, self._names, self._due = [], {}, 0.0
         self._rate_name = "lr"
         fit = _callbacks_of_fit()
         others = [] if fit is None else fit.callbacks
@@ -165,10 +164,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._hand_over()
         values = _numbers(logs or {})
         if _has_own_step(self.model):  # mostly what it returned of the last batch
-            for name in values.keys() - self._of_epochs:
+            for name in values:
                 if not name.startswith("val_"):
                     self._the_run.declare(name, metric=name, kind="reported", granularity="epoch")
-            self._of_epochs |= values.keys()
         self._the_run.end_epoch(values)
 
     @harmless

@@ -82,8 +82,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     The split is told by ``train_``, ``val_``, ``valid_``, ... before or after a name (``val/loss``, ``loss_val``), else
     by the step that logs it. If both steps log one name without any of these, validation's has ``val_`` before it.
 
-    Validation in the midst of an epoch stands at the batch after which it was made. Of several processes the first
-    one's values are shown.
+    Validation in the midst of an epoch stands at the batch after which it was made. Where ``EarlyStopping`` stopped is
+    marked. Of several processes the first one's values are shown.
 
     Parameters
     ----------
@@ -176,6 +176,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.end_epoch()
+            if any(stopper.stopped_epoch > 0 for stopper in trainer.early_stopping_callbacks):
+                fit.run.mark("early stopping")
 
     @harmless
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:

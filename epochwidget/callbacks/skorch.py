@@ -82,7 +82,6 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self.validates_ = self.told_ = False
         self.rates_: dict[str, Any] = {}
         self.scores_: dict[str, Split] = {}
-        self.declared_: set[tuple[str, str]] = set()
 
     def set_params(self, **params: Any) -> None:
         super().set_params(**params)
@@ -170,7 +169,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
             for _, callback in net.callbacks_
         )
         if early:
-            self.run_.mark("stopped early")
+            self.run_.mark("early stopping")
         self.run_.end("completed" if self.row_ is None or self.told_ or early else "stopped")
 
     # ------------------------------------------------------------------------------------------------------------
@@ -212,9 +211,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
 
     def _declare(self, name: str, granularity: Granularity) -> None:
         """Say what a name of skorch's history stands for."""
-        if (granularity, name) in self.declared_ or Series.of(name, granularity).metric == LEARNING_RATE:
+        if Series.of(name, granularity).metric == LEARNING_RATE:
             return
-        self.declared_.add((granularity, name))
         split: Split = "train"
         metric = name
         for prefix, meant in _PREFIXES.items():

@@ -104,7 +104,6 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         return {**vars(self), "_attached": _nobody, "_watched": None, "_unwatched": None}
 
     def _start_over(self) -> None:
-        self._declared: set[tuple[Granularity, str]] = set()
         # Of the step that goes on: the micro-batches' shares of its loss, and how many samples they have.
         self._shares: list[Any] | None = None
         self._samples: list[int | None] = []
@@ -341,8 +340,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         self._evaluated[name] = float(number)
 
     def _declare(self, name: str, granularity: Granularity, kind: Kind, metric: str, split: Split) -> None:
-        if self._run is not None and (granularity, name) not in self._declared:
-            self._declared.add((granularity, name))
+        if self._run is not None:
             self._run.declare(name, metric=metric, kind=kind, granularity=granularity, split=split)
 
     def _hand_over(self) -> None:

@@ -933,6 +933,14 @@ def test_watching_changes_nothing(tmp_path: Path) -> None:
     assert str(plain["loops"]) == str(watched["loops"])
 
 
+@pytest.mark.parametrize("stops", [False, True], ids=["goes on", "stops"])
+def test_where_early_stopping_stopped_is_marked(stops: bool) -> None:
+    stopper = EarlyStopping("val_loss", min_delta=9.0 if stops else -9.0, patience=2)
+    history = fit(Net(), stopper, max_epochs=6)
+    assert [(mark.text, mark.step) for mark in history.marks] == ([("early stopping", 15)] if stops else [])
+    assert len(history.epoch["val_loss"]) == (3 if stops else 6)
+
+
 def test_no_value_is_read_while_batches_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would make a processor wait for its device is read when a validation or an epoch has ended."""
 

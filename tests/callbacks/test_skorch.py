@@ -291,7 +291,7 @@ def test_early_stopping_keeps_its_last_epoch_and_completes(ours_first: bool) -> 
     net = classifier(*both, max_epochs=10).fit(X, Y)
     assert 1 < len(net.history) < 10
     assert watch.history.status == "completed"
-    assert [mark.text for mark in watch.history.marks] == ["stopped early"]
+    assert [mark.text for mark in watch.history.marks] == ["early stopping"]
     assert len(watch.history.epoch["valid_loss"]) == len(net.history)
     agrees(watch.history, net)
 
