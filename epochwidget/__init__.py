@@ -9,6 +9,7 @@
 from .bus import Bus, bus
 from .events import BatchEnded, EpochEnded, EpochStarted, Evaluated, Marked, RunEnded, RunStarted, SeriesDeclared
 from .history import History, Runs
+from .panels import Panel
 from .run import Run
 from .series import Series
 from .widget import EpochWidget
@@ -27,6 +28,7 @@ __all__ = [
     "Evaluated",
     "History",
     "Marked",
+    "Panel",
     "Run",
     "RunEnded",
     "RunStarted",

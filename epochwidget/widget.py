@@ -19,6 +19,7 @@ from .bus import Bus, chosen
 from .errors import unknown_keywords
 from .events import RunEnded, RunStarted
 from .history import History
+from .settings import Settings, find_run
 
 # At most 20 messages a second and a snapshot each second, and more rarely where these take a processor longer than
 # this share of the time: about 1 ms a message on a slow machine, and more for snapshots of long runs.
@@ -43,11 +44,11 @@ def _built(name: str) -> Path:
     return path
 
 
-class EpochWidget(anywidget.AnyWidget):
+class EpochWidget(Settings, anywidget.AnyWidget):
     """Live plots of every run on a bus: those that have been and those to come.
 
-    Display it, train with an ``EpochCallback`` or a `Run`, and watch. All keywords are traits as well, in step with
-    the page: ``widget.granularity = "epoch"``.
+    Display it, train with an ``EpochCallback`` or a `Run`, and watch. All keywords but ``bus`` are traits as well, in
+    step with the page: ``widget.granularity = "epoch"``.
 
     Parameters
     ----------
@@ -55,19 +56,55 @@ class EpochWidget(anywidget.AnyWidget):
         Which bus to follow, by default the shared one.
     granularity : {"both", "batch", "epoch"}
         Which values to draw.
-    x_axis : {"epoch", "step"}
-        What the x axis counts: epochs with their fractions, or batches since the run began.
+    x_axis : {"epoch", "step", "time", "wall"}
+        What the x axis counts: epochs with their fractions, batches since the run began, seconds since it began, or
+        the time of day.
+    zoom : list of float
+        ``[from, to]`` in units of `x_axis` (epochs, steps, seconds, seconds since 1970), ``[]`` for all there is.
+    follow : bool
+        While zoomed, keep the newest part in sight.
+    smoothing : float
+        The weight, 0 to 0.999, of what came before in the exponential average drawn over values of batches.
+    means_at : {"middle", "end"}
+        Where in its epoch a mean of the epoch stands.
     log_scale : bool
         Draw the loss and the learning rate on a logarithmic axis.
+    scales : dict of str to {"log", "linear"}
+        By the title of a panel, its axis where that is not what `log_scale` says.
+    unclipped : list of str
+        The titles of panels that show their outliers in full.
+    gap : bool
+        Shade what lies between training and validation.
+    directions : dict of str to {"min", "max"}
+        By metric, which of its values is the best, where the name does not tell.
     hidden : list of str
         Lines that the legend does not show: ``"batch:loss"`` hides a line, ``"!batch:running_loss"`` shows one that
         is hidden by default, as running means are.
+    panels : list of Panel
+        Panels of one's own. What none of them names stays where it is.
+    order : list of str
+        The titles of the panels that come first, in this order.
+    closed : list of str
+        The titles of panels that are folded up.
+    enlarged : str
+        The title of the panel that has all the room, or ``""``.
     run : str
         The `History.run` of the run to show; ``""`` follows the newest.
+    runs : list of str
+        The runs to show and to send, ``[]`` for all of the bus. Each may be given as its history (``ew.runs[-1]``),
+        as its `Run`, or by its name, of which the newest is meant; the trait holds their `History.run`.
+    last : int
+        How many of the newest runs are drawn, 1 or more.
+    pinned, hidden_runs : list of str
+        Runs that are drawn however old they are, and runs that are not drawn; given as `runs` are.
+    names : dict of str to str
+        By run, what the page calls it instead of its own name.
     title : str
         What stands in the header, by default the run's name.
     height : int
         Height of the loss plot in CSS pixels, 120 to 2000.
+    compact : bool
+        Take little room.
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows the notebook.
     layout, tabbable, tooltip
@@ -85,15 +122,6 @@ class EpochWidget(anywidget.AnyWidget):
     _css = _built("widget.css")
 
     _snapshot = traitlets.Bytes(b"").tag(sync=True)
-    granularity = traitlets.Enum(("both", "batch", "epoch"), "both").tag(sync=True)
-    x_axis = traitlets.Enum(("epoch", "step"), "epoch").tag(sync=True)
-    log_scale = traitlets.Bool(False).tag(sync=True)
-    hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    run = traitlets.Unicode("").tag(sync=True)
-    title = traitlets.Unicode("").tag(sync=True)
-    height = traitlets.Int(300, min=120, max=2000).tag(sync=True)
-    theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
-
     # Until it follows a bus there is nothing to close, though ipywidgets closes what it forgets, and does so wherever
     # garbage is collected.
     _closed = Signal()
@@ -123,6 +151,7 @@ class EpochWidget(anywidget.AnyWidget):
         with self._alone():
             self._sent = self._take_snapshot()
             self._send_new()
+        self.observe(self._runs_chosen, "runs")
         self._start_sender()
 
     def __repr__(self) -> str:
@@ -147,6 +176,19 @@ class EpochWidget(anywidget.AnyWidget):
             self._catch_up()
             self._start_sender()
         return super()._repr_mimebundle_(**kwargs)
+
+    def run_id(self, trait: str, run: Any) -> str:
+        """Return the id of a run that was given for a trait as its history, its handle, its id or its name."""
+        return find_run(trait, run, self._bus.runs, self._sent)
+
+    def _runs_chosen(self, _change: Any) -> None:
+        with self._lock:
+            # A page that was loaded meanwhile has nothing of those that were left out.
+            shown = {history.run for history in self._shown()}
+            self._sent = {run: sent for run, sent in self._sent.items() if run in shown}
+            self._done &= shown
+        self._catch_up()
+        self._start_sender()
 
     def _cell_runs_again(self, cell_id: str) -> None:
         self._cells.discard(cell_id)
@@ -219,10 +261,14 @@ class EpochWidget(anywidget.AnyWidget):
     def _wanted(self) -> bool:
         if self._out_of_sight:
             return False
-        return self._snapshot_due or any(history.status == "running" for history in self._bus.runs)
+        return self._snapshot_due or any(history.status == "running" for history in self._shown())
+
+    def _shown(self) -> list[History]:
+        """Return the runs that the page is told of."""
+        return [history for history in list(self._bus.runs) if not self.runs or history.run in self.runs]
 
     def _send_new(self) -> None:
-        for history in list(self._bus.runs):
+        for history in self._shown():
             if history.run not in self._done:
                 ended = history.status != "running"
                 self._send_run(history)
@@ -238,7 +284,7 @@ class EpochWidget(anywidget.AnyWidget):
 
     def _take_snapshot(self) -> dict[str, wire.Sent]:
         began = time.thread_time()
-        self._snapshot, complete = wire.snapshot(self._bus.runs)
+        self._snapshot, complete = wire.snapshot(self._shown())
         pause = max(_SNAPSHOT_EVERY, (time.thread_time() - began) / _SNAPSHOT_SHARE)
         self._next_snapshot = time.perf_counter() + pause
         self._snapshot_due = False

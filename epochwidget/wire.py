@@ -7,8 +7,11 @@ what             direction  how
                             only what is new; at most 20 a second for each widget
 ``_snapshot``    to page    a ``Bytes`` trait, a frame of at most 200 kB that holds every run; what a
                             reloaded page and a second front end start from
-view state       both       the traits ``granularity``, ``x_axis``, ``log_scale``, ``hidden``, ``run``,
-                            ``title``, ``height``, ``theme``; drawing never waits for the kernel
+view state       both       the traits in ``settings.py``; drawing never waits for the kernel. ``panels`` is a
+                            list of ``{"title": text, "metrics": [text, ...], "scale": "auto" | "linear" |
+                            "log"}``, and a metric is the ``name`` or the ``panel`` of a SERIES. Where
+                            ``runs`` names some, frames hold no others, and the page shows no others of
+                            those it has
 ===============  =========  ===========================================================================
 
 A frame

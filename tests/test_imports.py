@@ -16,7 +16,7 @@ LAYERS = {
     "series": set(),
     "columns": set(),
     "events": {"series"},
-    "panels": {"series"},
+    "panels": {"errors", "series"},
     "scalars": {"columns"},
     "history": {"columns", "events", "scalars", "series"},
     "bus": {"events", "history"},
@@ -24,7 +24,8 @@ LAYERS = {
     "run": {"bus", "cell", "errors", "events", "history", "scalars", "series"},
     "iterations": {"bus", "run", "series"},
     "wire": {"columns", "history", "panels"},
-    "widget": {"bus", "cell", "errors", "events", "history", "wire"},
+    "settings": {"history", "panels"},
+    "widget": {"bus", "cell", "errors", "events", "history", "settings", "wire"},
 }
 
 FRAMEWORKS = [

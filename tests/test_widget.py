@@ -8,7 +8,7 @@ from comm.base_comm import BaseComm
 from traitlets import TraitError
 
 import epochwidget
-from epochwidget import Bus, EpochWidget, Run, wire
+from epochwidget import Bus, EpochWidget, Panel, Run, wire
 from epochwidget.wire import SNAPSHOT_LIMIT
 from tests.frames import Page, read
 
@@ -89,9 +89,9 @@ def senders():
 
 def test_an_unknown_keyword_names_the_nearest(bus):
     with pytest.raises(TypeError) as raised:
-        EpochWidget(bus=bus, granulrity="epoch", zoom=2)
+        EpochWidget(bus=bus, granulrity="epoch", q=2)
     assert str(raised.value).startswith(
-        "EpochWidget() does not know 'granulrity' (did you mean 'granularity'?), 'zoom'; it takes bus, "
+        "EpochWidget() does not know 'granulrity' (did you mean 'granularity'?), 'q'; it takes bus, "
     )
 
 
@@ -110,7 +110,7 @@ def test_the_bus_has_to_be_one():
     ("trait", "bad"),
     [
         ("granularity", "batches"),
-        ("x_axis", "time"),
+        ("x_axis", "hour"),
         ("theme", "solarized"),
         ("log_scale", "yes"),
         ("height", 10),
@@ -118,6 +118,28 @@ def test_the_bus_has_to_be_one():
         ("hidden", [3]),
         ("title", 3),
         ("run", None),
+        ("zoom", [3, 1]),
+        ("zoom", [1]),
+        ("zoom", [1, float("inf")]),
+        ("zoom", ["1", "2"]),
+        ("smoothing", 1),
+        ("smoothing", float("nan")),
+        ("means_at", "begin"),
+        ("follow", "yes"),
+        ("gap", "yes"),
+        ("compact", "yes"),
+        ("last", 0),
+        ("closed", [1]),
+        ("order", [1]),
+        ("unclipped", [1]),
+        ("enlarged", 1),
+        ("scales", ["log"]),
+        ("panels", ["loss"]),
+        ("runs", 3),
+        ("runs", ["no such run"]),
+        ("pinned", ["no such run"]),
+        ("hidden_runs", ["no such run"]),
+        ("names", {"no such run": "mine"}),
     ],
 )
 def test_a_bad_value_is_refused_when_the_widget_is_made_and_later(bus, show, trait, bad):
@@ -135,6 +157,93 @@ def test_keywords_are_traits(show):
     state = widget.get_state()
     assert (state["granularity"], state["log_scale"], state["height"], state["title"]) == ("epoch", True, 200, "mine")
     assert (state["hidden"], state["theme"], state["x_axis"], state["run"]) == (["batch:loss"], "dark", "epoch", "")
+
+
+def test_what_the_page_chooses_is_known_in_python_and_the_other_way_round(bus, show):
+    with Run("resnet18", bus=bus) as run:
+        run.log(loss=1.0)
+    chosen = {
+        "x_axis": "wall",
+        "zoom": [1.5, 2.5],
+        "follow": True,
+        "smoothing": 0.97,
+        "means_at": "end",
+        "scales": {"loss": "log"},
+        "unclipped": ["loss"],
+        "gap": True,
+        "directions": {"bleu": "max"},
+        "panels": [{"title": "Gradients", "metrics": ["grad_norm"], "scale": "log"}],
+        "order": ["accuracy"],
+        "closed": ["learning rate"],
+        "enlarged": "loss",
+        "runs": [run.id],
+        "last": 5,
+        "pinned": [run.id],
+        "hidden_runs": [run.id],
+        "names": {run.id: "the good one"},
+        "compact": True,
+    }
+    widget = show()
+    widget.set_state(chosen)
+    assert {name: widget.get_state()[name] for name in chosen} == chosen
+    again = show(**{name: getattr(widget, name) for name in chosen})
+    assert {name: again.get_state()[name] for name in chosen} == chosen
+    assert set(chosen) < set(widget.get_state())
+
+
+@pytest.mark.parametrize(
+    ("keywords", "sentence"),
+    [
+        ({"scales": {"loss": "logarithmic"}}, "scales['loss'] has to be 'log' or 'linear', got 'logarithmic'."),
+        ({"directions": {"bleu": "up"}}, "directions['bleu'] has to be 'min' or 'max', got 'up'."),
+        ({"directions": {3: "min"}}, "directions names a metric by its text, got 3."),
+        (
+            {"zoom": (2, 2)},
+            "zoom has to be [from, to] in units of x_axis, two finite numbers of which the first is smaller, "
+            "or [] for all there is; got (2, 2).",
+        ),
+        ({"smoothing": 1}, "smoothing has to be a number from 0 to 0.999, got 1."),
+        (
+            {"runs": ["resnet"]},
+            "runs knows no run 'resnet' (did you mean 'resnet18'?); on this bus there are: 'resnet18 · run 1'.",
+        ),
+        (
+            {"panels": [Panel("a", ["loss"]), Panel("a", ["lr"])]},
+            "panels: Two panels have the title 'a': give each a title of its own.",
+        ),
+        (
+            {"panels": [Panel("a", ["loss"]), Panel("b", ["lr", "loss"])]},
+            "panels: 'loss' is on two panels: a metric has one place.",
+        ),
+    ],
+)
+def test_what_is_refused_is_told_with_what_is_accepted(bus, show, keywords, sentence):
+    Run("resnet18", bus=bus).end()
+    with pytest.raises(TraitError) as raised:
+        show(**keywords)
+    assert str(raised.value) == sentence
+
+
+def test_a_run_is_named_by_what_is_at_hand(bus, show):
+    first, second = Run("resnet18", bus=bus), Run("resnet18", bus=bus)
+    for given in (first, first.history, first.id, "resnet18 · run 1"):
+        assert show(runs=[given]).runs == [first.id]
+    assert show(runs=["resnet18"]).runs == [second.id]  # the newest of that name
+    widget = show(runs=bus.runs, names={first: "the first"})
+    assert (widget.runs, widget.names) == ([first.id, second.id], {first.id: "the first"})
+    widget.runs = bus.runs[:1]
+    assert widget.runs == [first.id]
+    for run in (first, second):
+        run.end()
+
+
+def test_a_run_that_the_bus_has_forgotten_may_be_named_by_a_page_that_has_it(bus, show):
+    with Run("a", bus=bus) as run:
+        run.log(loss=1.0)
+    widget = show()
+    bus.runs.clear()
+    widget.hidden_runs = [run.id]
+    assert widget.hidden_runs == [run.id]
 
 
 def test_the_text_of_a_widget_is_the_same_before_during_and_after_a_run(bus, show):
@@ -274,6 +383,38 @@ def test_runs_side_by_side_are_all_sent(bus, tap, show):
         run.end()
     pages = tap.pages(widget)
     assert [losses(pages[run.id]) for run in runs] == [[10.0 * number + at for at in range(10)] for number in range(3)]
+
+
+def test_a_widget_of_chosen_runs_sends_nothing_of_the_others(bus, tap, show):
+    past = Run("past", bus=bus)
+    past.log(loss=1.0)
+    past.end()
+    present = Run("present", bus=bus)
+    widget = show(runs=[present])
+    present.log(loss=2.0)
+    with Run("other", bus=bus) as other:
+        other.log(loss=3.0)
+    present.end()
+    assert {run["id"] for frame in tap.appends(widget) for run in read(frame)["runs"]} == {present.id}
+    assert {run: losses(page) for run, page in snapshot(widget).items()} == {present.id: [2]}
+
+
+def test_a_run_that_is_chosen_later_is_sent_then(bus, tap, show):
+    runs = [Run(name, bus=bus) for name in ("first", "second")]
+    for run in runs:
+        run.log(loss=float(len(run.name)))
+        run.end()
+    widget = show(runs=[runs[0]])
+    assert list(snapshot(widget)) == [runs[0].id]
+    widget.runs = [runs[1]]
+    for thread in senders():
+        thread.join(10)
+    assert list(snapshot(widget)) == [runs[1].id]
+    assert losses(tap.pages(widget)[runs[1].id]) == [6]
+    widget.runs = []
+    for thread in senders():
+        thread.join(10)
+    assert list(snapshot(widget)) == [run.id for run in runs]
 
 
 # --- its end -----------------------------------------------------------------------------------------------------
