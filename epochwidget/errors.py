@@ -11,6 +11,8 @@ from operator import index
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
+from .watching import counted
+
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 _failed: WeakSet[Any] = WeakSet()
@@ -49,8 +51,12 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def harmless(hook: Hook) -> Hook:
-    """Let no failure of a callback's hook end the training; the first of each callback is logged."""
+    """Let no failure of a callback's hook end the training; the first of each callback is logged.
 
+    What the hook takes is counted as watching.
+    """
+
+    @counted
     @wraps(hook)
     def hook_or_log(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:

@@ -26,6 +26,7 @@ from .events import (
 )
 from .scalars import to_floats
 from .series import Granularity, Series
+from .watching import Cost
 
 # How many batches may wait to be folded: few enough that folding them is no pause, and that no device's memory
 # fills with values that wait to be read.
@@ -163,6 +164,8 @@ class History:
         The epochs begun so far.
     marks : list of Marked
         What was marked.
+    cost : Cost
+        Where those who watch the run count what they take.
     """
 
     def __init__(self, started: RunStarted, number: int = 1) -> None:
@@ -180,6 +183,7 @@ class History:
         self.spans: list[Span] = []
         self.marks: list[Marked] = []
         self.clock = Points(_CLOCK)
+        self.cost = Cost()
         self._declared: dict[tuple[Granularity, str], Series] = {}
         self._index: dict[tuple[Granularity, str], Points] = {}
         self._size_steps, self._sizes = Column(), Column()
@@ -250,6 +254,21 @@ class History:
             return None
         return (self._time - warm) / paced * (self.epochs - first - done)
 
+    @property
+    def watching(self) -> float:
+        """Seconds of the training that watching it has taken so far.
+
+        Measured, on the clock of the wall, are the hooks of the callbacks, the calls of a `Run` with all that listens
+        to the bus, and moving values into the columns, where tensors are waited for. What the widgets' senders take
+        of a processor is added, since they hold the lock of the interpreter meanwhile. Of `Run.log` and
+        `Run.batches` the first 61 batches are measured and then one in 61, which stands for as many: from there on
+        it is an estimate.
+
+        Not in it is what a framework itself does more because somebody watches, such as a training step that hands
+        out the batch's own values.
+        """
+        return self.cost.seconds
+
     def add(self, event: Event) -> None:
         """Take in one event of this run."""
         if type(event) is BatchEnded:
@@ -273,6 +292,7 @@ class History:
         if self._settling:
             return
         self._settling = True
+        began = self.cost.begin()
         try:
             while self._queue or self._others:
                 while self._queue:
@@ -281,6 +301,7 @@ class History:
                     self._take_first(1, self._others, self._take_others)
         finally:
             self._settling = False
+            self.cost.end(began)
 
     def _take_first(self, count: int, waiting: list[_E], take: Callable[[list[_E]], None]) -> None:
         """Take in the first events of a list and remove them from it, or do neither if an interrupt comes."""

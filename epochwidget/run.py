@@ -32,10 +32,15 @@ from .events import (
 from .history import History
 from .scalars import rates, scalar
 from .series import LEARNING_RATE, Granularity, Kind, Series, Split
+from .watching import counted
 
 Batch = TypeVar("Batch")
 
 _LONGEST_ERROR = 500
+
+# Of so many batches one is measured for what watching it costs, and before that each. A prime number, so as not to
+# fall in step with what is done every so many batches.
+_SAMPLED = 61
 
 _log = logging.getLogger("epochwidget")
 
@@ -113,6 +118,7 @@ class Run:
         assert history is not None, "a bus keeps the history of every run"
         self.history: History = history
         cell.watch(self)
+        history.cost.end(self._origin)
         if _in_child_process():
             _log.warning(
                 "[epochwidget] %r trains in a child process, from which nothing reaches the widget in the notebook; "
@@ -252,6 +258,8 @@ class Run:
         RuntimeError
             If the run has ended.
         """
+        step = self._step
+        began = self.history.cost.begin() if step < _SAMPLED or not step % _SAMPLED else None
         for name, value in values.items():
             if type(value) is not float or name not in self._names:
                 values = self._checked(values)
@@ -266,11 +274,14 @@ class Run:
             self._batch.update(values)
             if batch_size is not None:
                 self._batch_size = batch_size
-            return
-        if self._epoch is None:
-            self._begin_due_epoch()
-        self.batch_ended(values, size=batch_size)
+        else:
+            if self._epoch is None:
+                self._begin_due_epoch()
+            self.batch_ended(values, size=batch_size)
+        if began is not None:
+            self.history.cost.end(began, 1 if step < _SAMPLED else _SAMPLED)
 
+    @counted
     def log_epoch(self, /, **values: Any) -> None:
         """Log values of the epoch: ``run.log_epoch(val_loss=val_loss)``; ``val_`` marks validation.
 
@@ -284,6 +295,7 @@ class Run:
         if not self._in_epochs:
             self._close_epoch()
 
+    @counted
     def mark(self, text: str, *, step: int | None = None) -> None:
         """Draw a line with this text: ``run.mark("unfroze the encoder")``.
 
@@ -300,6 +312,7 @@ class Run:
         epoch = reached if self._step == 0 else None
         self.bus.emit(Marked(self.id, at, self._now(), checked_name("The text of a mark", text), epoch))
 
+    @counted
     def end(self, status: Status = "completed", error: BaseException | str | None = None) -> None:
         """End the run; does nothing if it has ended.
 
@@ -371,6 +384,7 @@ class Run:
         self._declared.add((granularity, name))
         self.bus.emit(SeriesDeclared(self.id, Series(name, granularity, kind, metric, split)))
 
+    @counted
     def begin_epoch(self, epoch: int, *, batches: int | None = None, epochs: int | None = None) -> None:
         """Begin an epoch, or tell more of the one that has begun.
 
@@ -410,10 +424,12 @@ class Run:
         first = self._epoch_first
         self.bus.emit(BatchEnded(self.id, self._epoch or 0, step - first - 1, step, at - self._origin, values, size))
 
+    @counted
     def evaluated(self, values: Mapping[str, float]) -> None:
         """Add an evaluation in the midst of an epoch, at the present step; what `end_epoch` gets is not for here."""
         self.bus.emit(Evaluated(self.id, self._epoch or 0, self._step, self._now(), dict(values)))
 
+    @counted
     def end_epoch(self, values: Mapping[str, float]) -> None:
         """End the epoch with these values."""
         if self._epoch is None:
@@ -436,6 +452,7 @@ class Run:
             self.begin_epoch(self._epoch_due, batches=batches)
             self._epoch_counted = self._in_epochs
 
+    @counted
     def _close_epoch(self) -> None:
         self._leave_batch()
         if self._epoch is None or not self._epoch_counted or self._status != "running":
@@ -452,11 +469,15 @@ class Run:
         self.end_epoch(values)
 
     def _close_batch(self) -> None:
+        step = self._step
+        began = self.history.cost.begin() if step < _SAMPLED or not step % _SAMPLED else None
         values, self._batch = self._batch, None
         size, self._batch_size = self._batch_size, None
         if self._status == "running":
             self._begin_due_epoch()
             self.batch_ended(values or {}, size=size)
+        if began is not None:
+            self.history.cost.end(began, 1 if step < _SAMPLED else _SAMPLED)
 
     def _leave_batch(self) -> None:
         """End the batch that its loop has left, if anything was logged in it."""

@@ -249,14 +249,24 @@ class EpochWidget(Settings, anywidget.AnyWidget):
                         self._sender = None
                         return
                     began = time.thread_time()
-                    self._send_new()
-                    pause = max(_SEND_EVERY, (time.thread_time() - began) / _SEND_SHARE)
-                    if time.perf_counter() >= self._next_snapshot:
-                        self._take_snapshot()
+                    with self._counted():
+                        self._send_new()
+                        pause = max(_SEND_EVERY, (time.thread_time() - began) / _SEND_SHARE)
+                        if time.perf_counter() >= self._next_snapshot:
+                            self._take_snapshot()
             except Exception:
                 _log.exception("[epochwidget] drawing has stopped in this widget; the training goes on.")
                 self._sender = None
                 return
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count what this takes of the processor as watching for every run that goes on: each is kept waiting."""
+        costs = [history.cost for history in self._bus.runs if history.status == "running"]
+        begun = [cost.begin(time.thread_time) for cost in costs]
+        yield
+        for cost, began in zip(costs, begun, strict=True):
+            cost.end(began, clock=time.thread_time)
 
     def _wanted(self) -> bool:
         if self._out_of_sight:

@@ -36,6 +36,8 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     started    seconds since 1970
     elapsed    seconds since it started, or its duration once it has ended
     remaining  seconds or null
+    watching   seconds of the training that watching it has cost so far, as measured by `History.watching`; set
+               against ``elapsed``, the share of it. In a run's last frame that frame itself is not counted
     epoch      the present epoch, counted from 0, or null before the first
     epochs     where the epochs end (the last one shown is this number), or null where nobody knows
     batch      batches ended in the present epoch
@@ -303,6 +305,7 @@ def _describe(history: History) -> dict[str, Any]:
         "started": history.started,
         "elapsed": round(history.elapsed, 3),
         "remaining": None if remaining is None else round(remaining, 3),
+        "watching": round(history.watching, 6),
         "epoch": None if span is None else span.epoch,
         "epochs": history.epochs,
         "batch": 0 if span is None else history.step - span.first,

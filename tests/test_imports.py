@@ -12,16 +12,17 @@ PACKAGE = Path(epochwidget.__file__).parent
 #: What each module may import of the package. Nothing is imported from the right to the left of the picture in
 #: DESIGN.md: producers never know the page, consumers never know a framework.
 LAYERS = {
-    "errors": set(),
+    "errors": {"watching"},
+    "watching": set(),
     "series": set(),
     "columns": set(),
     "events": {"series"},
     "panels": {"errors", "series"},
     "scalars": {"columns"},
-    "history": {"columns", "events", "scalars", "series"},
+    "history": {"columns", "events", "scalars", "series", "watching"},
     "bus": {"events", "history"},
     "cell": {"run"},  # for its annotations
-    "run": {"bus", "cell", "errors", "events", "history", "scalars", "series"},
+    "run": {"bus", "cell", "errors", "events", "history", "scalars", "series", "watching"},
     "iterations": {"bus", "run", "series"},
     "wire": {"columns", "history", "panels"},
     "settings": {"history", "panels"},
@@ -81,7 +82,8 @@ def test_cell_knows_run_by_its_type_only():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "callbacks").glob("*.py")), ids=lambda path: path.stem)
 def test_a_callback_knows_neither_the_page_nor_a_sibling(path):
-    assert imported(path)[0] <= {"run", "iterations", "bus", "history", "series", "events", "errors", "scalars"}
+    known = {"run", "iterations", "bus", "history", "series", "events", "errors", "scalars", "watching"}
+    assert imported(path)[0] <= known
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
 from ..history import History
 from ..iterations import Harmless, Iterations, Result
+from ..watching import counted
 
 check_version("catboost", catboost.__version__, "1.2", "2")
 
@@ -80,6 +81,7 @@ class EpochCallback:
             raise AttributeError("there is no history yet: give this callback to model.fit(callbacks=[...]) first.")
         return self._iterations.run.history
 
+    @counted
     def after_iteration(self, info: Any) -> bool:
         """Take in one iteration; CatBoost calls this."""
         goes_on = self._iterations is not None and self._iterations.run.status == "running"

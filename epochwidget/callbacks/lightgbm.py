@@ -15,6 +15,7 @@ from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
 from ..history import History
 from ..iterations import Harmless, Iterations, Result
+from ..watching import counted
 
 check_version("lightgbm", lightgbm.__version__, "4.0", "5")
 
@@ -86,6 +87,7 @@ class EpochCallback:
             )
         return self._iterations.run.history
 
+    @counted
     def __call__(self, env: Any) -> None:
         """Take in one iteration; LightGBM calls this."""
         if env.iteration == env.begin_iteration:

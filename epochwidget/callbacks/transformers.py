@@ -29,6 +29,7 @@ from ..history import History
 from ..run import Run
 from ..scalars import rates, scalar
 from ..series import Granularity, Kind, Series, Split
+from ..watching import counted
 
 check_version("transformers", transformers.__version__, at_least="5", below="6")
 
@@ -299,13 +300,17 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
             if self._open is not None:
                 self._open.end_by(error)
             raise
+        self._hear(loss, inputs)
+        return loss
+
+    @counted
+    def _hear(self, loss: Any, inputs: Any) -> None:
         if self._shares is not None:
             try:
                 self._shares.append(scalar("loss", loss))
                 self._samples.append(_count_samples(inputs))
             except (TypeError, ValueError):  # a training step of the person's own: then nobody knows the step's loss
                 self._shares = None
-        return loss
 
     def _finish(self) -> None:
         try:

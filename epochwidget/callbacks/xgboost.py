@@ -23,6 +23,7 @@ from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
 from ..history import History
 from ..iterations import Harmless, Iterations, Result
+from ..watching import counted
 
 check_version("xgboost", xgboost.__version__, "2.1", "4")
 
@@ -98,6 +99,7 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
             )
         return self._iterations.run.history
 
+    @counted
     def before_training(self, model: Any) -> Any:
         if self._iterations is not None:
             self._iterations.run.end("stopped")  # does nothing if it has ended; after an exception no hook has told
@@ -106,6 +108,7 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
             self._begin(model)
         return model
 
+    @counted
     def before_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
         with self._harmless:
             self._begun, self._log = epoch, evals_log
@@ -114,11 +117,13 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
                 self._rate = _learning_rate(model)
         return False
 
+    @counted
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
         with self._harmless:
             self._end_iteration(epoch)
         return False
 
+    @counted
     def after_training(self, model: Any) -> Any:
         with self._harmless:
             # A callback before this one that stops the training keeps its last iteration from those after it.

@@ -33,6 +33,7 @@ export function encode(...runs: readonly RunDraft[]): DataView {
       started: 1_700_000_000,
       elapsed: 0,
       remaining: null,
+      watching: 0,
       epoch: null,
       epochs: null,
       batch: 0,

@@ -71,6 +71,8 @@ export interface RunFacts {
   readonly started: number;
   readonly elapsed: number;
   readonly remaining: number | null;
+  /** Seconds of the training that watching it has cost so far, measured. */
+  readonly watching: number;
   readonly epoch: number | null;
   readonly epochs: number | null;
   readonly batch: number;
@@ -149,6 +151,7 @@ function runFrame(value: unknown, at: string, body: Float64Array): RunFrame {
     started: field("started", number),
     elapsed: field("elapsed", number),
     remaining: field("remaining", optional(number)),
+    watching: field("watching", number),
     epoch: field("epoch", optional(number)),
     epochs: field("epochs", optional(number)),
     batch: field("batch", number),

@@ -139,6 +139,7 @@ def check(bus: Recorder, *, train: str = "loss", validation: str = "val_loss") -
 
     history = bus.runs[-1]
     assert history.status == "completed"
+    assert 0 < history.watching < history.elapsed
     assert history.batch["loss"] == pytest.approx(right.batch, **close)
     assert history.batch["loss"].dtype == history.epoch[train].dtype == np.float64
     assert history.batch.steps("loss").tolist() == list(range(1, STEPS + 1))
@@ -217,6 +218,7 @@ def check_iterations(
 
     history = bus.runs[-1]
     assert (history.status, history.step, list(history.batch)) == ("completed", 0, [])
+    assert 0 < history.watching < history.elapsed
     for of, name in names.items():
         series = history.epoch.series(name)
         split = "train" if of == "train" else "validation"

@@ -8,7 +8,8 @@ the header with every array in its place, and the numbers that JSON lacks as "Na
 import json
 import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -189,9 +190,14 @@ def _append(made: History, sent: wire.Sent) -> bytes:
     return frame
 
 
-def _now(seconds: float) -> Any:
-    # A run that goes on says how long it has taken so far.
-    return patch("epochwidget.history.time.time", return_value=seconds)
+@contextmanager
+def _now(seconds: float) -> Iterator[None]:
+    # A run that goes on says how long it has taken so far, and what watching it has cost.
+    with (
+        patch("epochwidget.history.time.time", return_value=seconds),
+        patch.object(History, "watching", 0.015625),
+    ):
+        yield
 
 
 def spell(frame: bytes) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""What watching a training costs it, measured where it arises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from threading import get_ident
+from time import perf_counter
+from typing import Any, TypeVar, cast
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class Cost:
+    """The seconds that watching has taken.
+
+    Each thread adds to a number of its own, so that none waits for another. What is measured within something that is
+    measured itself counts once.
+    """
+
+    __slots__ = ("_of_thread",)
+
+    def __init__(self) -> None:
+        self._of_thread: dict[int, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return sum(list(self._of_thread.values()))
+
+    def begin(self, clock: Callable[[], float] = perf_counter) -> float:
+        """Begin to measure in this thread, and return what `end` is to be told."""
+        return clock() - self._of_thread.get(get_ident(), 0.0)
+
+    def end(self, began: float, times: int = 1, clock: Callable[[], float] = perf_counter) -> None:
+        """Add what this thread has taken since.
+
+        Parameters
+        ----------
+        began
+            What `begin` returned in this thread.
+        times
+            For how many of its kind a sample stands. What was measured within it stands for itself.
+        clock
+            That of `begin`.
+        """
+        thread = get_ident()
+        within = self._of_thread.get(thread, 0.0)
+        self._of_thread[thread] = within + times * (clock() - began - within)
+
+
+def counted(method: Method) -> Method:
+    """Count what a method of something that has a ``history`` takes as watching, on the clock of the wall."""
+
+    @wraps(method)
+    def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        cost, now = _cost(self), perf_counter()
+        began = now if cost is None else cost.begin()
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            present = _cost(self)
+            if present is not None:  # what begins a run is the first that it costs
+                present.end(began if present is cost else now)
+
+    return cast("Method", counting)
+
+
+def _cost(owner: Any) -> Cost | None:
+    found = getattr(getattr(owner, "history", None), "cost", None)
+    return found if isinstance(found, Cost) else None
