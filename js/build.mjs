@@ -3,7 +3,6 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { withoutUnused } from "./uplot.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -21,9 +20,6 @@ const result = await build({
   target: "es2022",
   legalComments: "none",
   charset: "utf8",
-  // uPlot's own private properties; nothing of ours, and nothing that is reached by its text, looks so.
-  mangleProps: /^_[a-z]/,
-  plugins: [withoutUnused],
   write: false,
 });
 

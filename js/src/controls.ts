@@ -1,7 +1,9 @@
 /** The row of controls. They show the settings and ask for changes; they keep no state of their own. */
 import { element, setAttribute, setText } from "./element";
+import { type Item, Menu } from "./menu";
 import { RATE } from "./panels";
 import type { Settings, View, XAxis } from "./settings";
+import type { Axis } from "./timeline";
 
 const VIEWS: readonly [View, string][] = [
   ["batch", "Batch"],
@@ -9,25 +11,45 @@ const VIEWS: readonly [View, string][] = [
   ["both", "Both"],
 ];
 
-const AXES: readonly XAxis[] = ["epoch", "step"];
+const AXES: readonly [XAxis, string][] = [
+  ["epoch", "epoch"],
+  ["step", "step"],
+  ["time", "time"],
+  ["wall", "time of day"],
+];
+
+/** The steps of the slider: fine where a small change is seen. */
+const WEIGHTS = [
+  0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.993, 0.995, 0.997, 0.998, 0.999,
+];
 
 /** Asks for a change of settings. */
 export type Change = (patch: Partial<Settings>) => void;
 
-/** Granularity, x axis, log scale, and the place under the crosshair. */
+/** Granularity, x axis, smoothing, log scale, zoom, and what is rarely asked for. */
 export class Controls {
   readonly root: HTMLElement;
   readonly #views = new Map<View, HTMLButtonElement>();
   readonly #axis = element("select", "ew-select", { "aria-label": "X axis" });
   readonly #rate = element("option", "", { value: RATE }, RATE);
-  readonly #log = element("button", "ew-switch", {
-    type: "button",
-    role: "switch",
-    "aria-label": "Log scale",
+  readonly #smoothing = element("input", "ew-slider", {
+    type: "range",
+    min: "0",
+    max: String(WEIGHTS.length - 1),
+    step: "1",
+    "aria-label": "Smoothing",
   });
-  readonly #readout = element("span", "ew-quiet ew-readout");
+  readonly #weight = element("span", "ew-weight");
+  readonly #log = toggle("Log scale");
+  readonly #follow = toggle("Follow");
+  readonly #reset = element("button", "ew-button", { type: "button" }, "Reset zoom");
+  readonly #zoom: HTMLElement;
+  readonly #cost = element("span", "ew-quiet ew-cost", {
+    title: "The part of the training time that watching has taken, as measured",
+  });
 
-  constructor(change: Change) {
+  /** @param items - what stands in the menu */
+  constructor(change: Change, items: () => readonly Item[]) {
     const group = element("div", "ew-segments", { role: "group", "aria-label": "Granularity" });
     for (const [view, word] of VIEWS) {
       const button = element("button", "ew-segment", { type: "button" }, word);
@@ -35,29 +57,52 @@ export class Controls {
       this.#views.set(view, button);
       group.append(button);
     }
-    for (const axis of AXES) this.#axis.append(element("option", "", { value: axis }, axis));
+    for (const [axis, word] of AXES) this.#axis.append(element("option", "", { value: axis }, word));
     this.#axis.append(this.#rate);
     this.#axis.addEventListener("change", () => {
-      const axis = AXES.find((known) => known === this.#axis.value);
-      if (axis !== undefined) change({ x_axis: axis });
+      const known = AXES.find(([axis]) => axis === this.#axis.value);
+      if (known !== undefined) change({ x_axis: known[0] });
     });
-    this.#log.addEventListener("click", () =>
-      change({ log_scale: this.#log.getAttribute("aria-checked") !== "true" }),
+    this.#smoothing.addEventListener("input", () =>
+      change({ smoothing: WEIGHTS[Number(this.#smoothing.value)] ?? 0 }),
     );
-    this.#log.append(element("span", "ew-quiet", {}, "Log scale"), element("span", "ew-track"));
+    for (const [button, key] of [
+      [this.#log, "log_scale"],
+      [this.#follow, "follow"],
+    ] as const) {
+      button.addEventListener("click", () =>
+        change({ [key]: button.getAttribute("aria-checked") !== "true" }),
+      );
+    }
+    this.#reset.addEventListener("click", () => change({ zoom: [] }));
+    this.#zoom = element("span", "ew-field", {}, this.#follow, this.#reset);
+    const menu = new Menu("More", items);
     this.root = element(
       "div",
       "ew-controls",
       {},
       group,
       element("label", "ew-field", {}, element("span", "ew-quiet", {}, "X axis"), this.#axis),
+      element(
+        "label",
+        "ew-field",
+        {},
+        element("span", "ew-quiet", {}, "Smoothing"),
+        this.#smoothing,
+        this.#weight,
+      ),
       this.#log,
-      this.#readout,
+      this.#zoom,
+      element("span", "ew-field ew-last", {}, this.#cost, menu.root, menu.list),
     );
   }
 
-  /** @param axis - what the run shown is really drawn over; a search for a learning rate leaves no choice */
-  update(settings: Settings, axis: string = settings.x_axis): void {
+  /**
+   * @param axis - what is really drawn over; a search for a learning rate leaves no choice
+   * @param live - whether there is anything to follow
+   * @param cost - the part of the training time that watching has taken; null if nobody knows
+   */
+  update(settings: Settings, axis: Axis, live: boolean, cost: number | null): void {
     for (const [view, button] of this.#views) {
       setAttribute(button, "aria-pressed", String(view === settings.granularity));
     }
@@ -66,11 +111,24 @@ export class Controls {
     this.#rate.hidden = !fixed;
     const shown = fixed ? axis : settings.x_axis;
     if (this.#axis.value !== shown) this.#axis.value = shown;
+    const at = WEIGHTS.filter((weight) => weight <= settings.smoothing).length - 1;
+    if (this.#smoothing.value !== String(at)) this.#smoothing.value = String(at);
+    setAttribute(this.#smoothing, "aria-valuetext", String(settings.smoothing));
+    setText(this.#weight, String(settings.smoothing));
     setAttribute(this.#log, "aria-checked", String(settings.log_scale));
+    setAttribute(this.#follow, "aria-checked", String(settings.follow));
+    this.#follow.hidden = !live;
+    this.#zoom.hidden = settings.zoom.length === 0;
+    setText(this.#cost, cost === null ? "" : `watching ${(cost * 100).toFixed(1)} %`);
   }
+}
 
-  /** Shows the place under the crosshair. */
-  read(text: string): void {
-    setText(this.#readout, text);
-  }
+function toggle(name: string): HTMLButtonElement {
+  return element(
+    "button",
+    "ew-switch",
+    { type: "button", role: "switch", "aria-label": name },
+    element("span", "ew-quiet", {}, name),
+    element("span", "ew-track"),
+  );
 }

@@ -21,6 +21,7 @@ export class Header {
   readonly #epoch = element("span", "ew-epoch");
   readonly #batch = element("span", "ew-quiet ew-batch");
   readonly #time = element("span", "ew-quiet ew-time");
+  readonly #alarm = element("button", "ew-alarm", { type: "button", hidden: "" });
   readonly #bar = element("div", "ew-bar");
   readonly #progress = element(
     "div",
@@ -29,7 +30,9 @@ export class Header {
     this.#bar,
   );
 
-  constructor() {
+  /** @param goTo - shows the surroundings of a step */
+  constructor(goTo: (step: number) => void) {
+    this.#alarm.addEventListener("click", () => goTo(Number(this.#alarm.dataset.step)));
     const line = element(
       "div",
       "ew-header-line",
@@ -39,16 +42,17 @@ export class Header {
       this.#epoch,
       this.#batch,
       this.#time,
+      this.#alarm,
     );
     this.root = element("div", "ew-header", {}, line, this.#progress);
   }
 
   /**
-   * @param title - the person's title; empty for the run's name
+   * @param title - what it is called
    * @param now - the page's monotonic clock in milliseconds
    */
   update(run: Run | null, title: string, now: number): void {
-    const name = title || run?.facts.name || "epochwidget";
+    const name = title || "epochwidget";
     setText(this.#title, name);
     setAttribute(this.#title, "title", name);
     this.root.hidden = run === null && title === "";
@@ -56,6 +60,7 @@ export class Header {
     if (run === null) {
       for (const part of [this.#state, this.#epoch, this.#batch, this.#time]) setText(part, "");
       this.#dot.dataset.state = "none";
+      this.#alarm.hidden = true;
       return;
     }
     const { facts } = run;
@@ -67,6 +72,12 @@ export class Header {
     setText(this.#epoch, epochText(facts));
     setText(this.#batch, batchText(facts));
     setText(this.#time, timeText(run, now));
+    const fault = run.firstFault();
+    this.#alarm.hidden = fault === null;
+    if (fault !== null) {
+      setText(this.#alarm, `⚠ ${fault.what} since step ${count(fault.step)}`);
+      this.#alarm.dataset.step = String(fault.step);
+    }
     this.#showProgress(progressOf(run), `${epochText(facts)}, ${batchText(facts)}`);
   }
 
@@ -94,12 +105,14 @@ function batchText({ epoch, batch, batches }: RunFacts): string {
 }
 
 /** The time since the run's start; while it runs, the page counts on between two frames. */
-export function timeText(run: Pick<Run, "facts" | "heard">, now: number): string {
+export function timeText(run: Pick<Run, "facts" | "heard" | "pace">, now: number): string {
   const { status, elapsed, remaining } = run.facts;
   const since = status === "running" && run.heard !== null ? Math.max(0, (now - run.heard) / 1000) : 0;
-  const spent = duration(elapsed + since);
-  if (status !== "running" || remaining === null) return spent;
-  return `${spent} · ${duration(remaining - since)} left`;
+  const parts = [duration(elapsed + since)];
+  if (status === "running" && remaining !== null) parts.push(`${duration(remaining - since)} left`);
+  if (run.pace !== null)
+    parts.push(`${run.pace >= 99.5 ? count(run.pace) : run.pace.toPrecision(3)} batch/s`);
+  return parts.join(" · ");
 }
 
 /**

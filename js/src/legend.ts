@@ -12,6 +12,7 @@ interface Entry {
   readonly kind: HTMLElement;
   readonly aside: HTMLElement;
   readonly value: HTMLElement;
+  readonly best: HTMLElement;
   look: string;
   line: Line;
 }
@@ -21,17 +22,18 @@ export class Legend {
   readonly root = element("ul", "ew-legend");
   readonly #entries = new Map<string, Entry>();
   readonly #rooms: HTMLElement[] = [];
-  readonly #toggle: (line: Line) => void;
+  readonly #toggle: (line: Line, alone: boolean) => void;
 
-  constructor(toggle: (line: Line) => void) {
+  /** @param toggle - asked to show or hide a line, or to show it alone */
+  constructor(toggle: (line: Line, alone: boolean) => void) {
     this.#toggle = toggle;
   }
 
   /**
    * @param expected - how many lines are likely to come: their room is kept, so that nothing jumps when they do
-   * @param textOf - the text of the value to show for a line
+   * @param textOf - the texts of the value to show for a line, and of its best
    */
-  update(lines: readonly Line[], expected: number, textOf: (line: Line) => string): void {
+  update(lines: readonly Line[], expected: number, textOf: (line: Line) => readonly [string, string]): void {
     const items: HTMLElement[] = lines.map((line) => {
       const entry = this.#entries.get(line.key) ?? this.#add(line);
       entry.line = line;
@@ -40,12 +42,14 @@ export class Legend {
       const [kind, ...aside] = line.kind.split(/(?= \()/);
       setText(entry.kind, kind!);
       setText(entry.aside, aside.join(""));
-      setText(entry.value, textOf(line));
+      const [value, best] = textOf(line);
+      setText(entry.value, value);
+      setText(entry.best, best);
       setAttribute(entry.button, "aria-pressed", String(line.shown));
       setAttribute(
         entry.button,
         "title",
-        `${line.label} ${line.kind}: click to ${line.shown ? "hide" : "show"}`,
+        `${line.label} ${line.kind}: click to ${line.shown ? "hide" : "show"}, Alt-click to show it alone`,
       );
       const look = JSON.stringify(line.stroke);
       if (look !== entry.look) {
@@ -61,27 +65,40 @@ export class Legend {
   }
 
   #add(line: Line): Entry {
-    const swatch = document.createElementNS(SVG, "svg");
-    for (const [name, value] of [
-      ["class", "ew-swatch"],
-      ["viewBox", "0 0 24 12"],
-      ["aria-hidden", "true"],
-    ] as const) {
-      swatch.setAttribute(name, value);
-    }
+    const swatch = emptySwatch();
     const label = element("span", "ew-label");
     const kind = element("span", "ew-quiet ew-kind");
     const aside = element("span", "ew-quiet ew-aside");
     const value = element("b", "ew-value");
     // The spaces keep the words apart in the button's accessible name.
-    const words = [swatch, label, " ", kind, aside, " ", value];
+    const best = element("span", "ew-quiet ew-at-best");
+    const words = [swatch, label, " ", kind, aside, " ", value, " ", best];
     const button = element("button", "ew-entry", { type: "button" }, ...words);
     const item = element("li", "", {}, button);
-    const entry: Entry = { item, button, swatch, label, kind, aside, value, look: "", line };
-    button.addEventListener("click", () => this.#toggle(entry.line));
+    const entry: Entry = { item, button, swatch, label, kind, aside, value, best, look: "", line };
+    button.addEventListener("click", ({ altKey }) => this.#toggle(entry.line, altKey));
     this.#entries.set(line.key, entry);
     return entry;
   }
+}
+
+function emptySwatch(): SVGSVGElement {
+  const made = document.createElementNS(SVG, "svg");
+  for (const [name, value] of [
+    ["class", "ew-swatch"],
+    ["viewBox", "0 0 24 12"],
+    ["aria-hidden", "true"],
+  ] as const) {
+    made.setAttribute(name, value);
+  }
+  return made;
+}
+
+/** A short piece of a line as the plot draws it. */
+export function swatch(stroke: Stroke): SVGSVGElement {
+  const made = emptySwatch();
+  drawSwatch(made, stroke);
+  return made;
 }
 
 /** Draws a short piece of a line as the plot draws it. */

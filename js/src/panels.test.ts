@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { kindInWords, panelsOf } from "./panels";
 import { DEFAULTS, isShown, type Settings, withShown } from "./settings";
 import { Store } from "./store";
-import { encode, series } from "./testing";
+import { encode, series, shownAs } from "./testing";
 import { decode, type SeriesSpec } from "./wire";
 
 function panels(specs: Partial<SeriesSpec>[], settings: Partial<Settings> = {}, values: number[] = [1, 2]) {
@@ -10,7 +10,7 @@ function panels(specs: Partial<SeriesSpec>[], settings: Partial<Settings> = {}, 
   const all = specs.map((spec, id) => series({ id, ...spec }));
   const columns = all.map(({ id }) => ({ series: id, values, ...{ epochs: values, steps: values } }));
   store.apply(decode(encode({ series: all, columns })));
-  return panelsOf(store.choose("")!, { ...DEFAULTS, ...settings });
+  return panelsOf([shownAs(store.choose("")!)], { ...DEFAULTS, smoothing: 0, ...settings });
 }
 
 const train: Partial<SeriesSpec> = {};

@@ -1,9 +1,11 @@
 /**
  * Which series is drawn on which panel, how, and under which words. Pure functions.
  */
+import { bestOf, directionOf } from "./best";
 import type { Series } from "./series";
-import { isShown, type Settings } from "./settings";
+import { isShown, type Scale, type Settings } from "./settings";
 import type { Run } from "./store";
+import type { Timeline } from "./timeline";
 import type { SeriesSpec } from "./wire";
 
 /** The colours lines can have, by role; `theme.ts` says what they look like. */
@@ -16,6 +18,8 @@ export interface Stroke {
   readonly colour: Colour;
   readonly width: number;
   readonly opacity: number;
+  /** How strongly the values beneath their average are drawn; 0 if they are not. */
+  readonly beneath: number;
   readonly dash: readonly number[];
   readonly marker: "none" | "dot" | "ring";
 }
@@ -23,7 +27,10 @@ export interface Stroke {
 /** One line of a panel, shown or not. */
 export interface Line {
   readonly series: Series;
-  /** Its key in the setting `hidden`. */
+  /** The average to be drawn over the values, which are pale then; null if there is none. */
+  readonly smoothed: Series | null;
+  readonly of: Shown;
+  /** Its key in the setting `hidden`; runs of the same names share it. */
   readonly key: string;
   readonly label: string;
   /** What its values stand for, in words. */
@@ -31,11 +38,23 @@ export interface Line {
   readonly stroke: Stroke;
   readonly shown: boolean;
   readonly shownByDefault: boolean;
+  /** The index of its best point; -1 if none is to be marked. */
+  readonly best: number;
+}
+
+/** A run as it is drawn. */
+export interface Shown {
+  readonly run: Run;
+  readonly name: string;
+  readonly timeline: Timeline;
+  /** Its colour among several runs; null if it is alone. */
+  readonly colour: Colour | null;
 }
 
 /** What one panel shows. */
 export interface Panel {
   readonly title: string;
+  /** Those of the first run first. */
   readonly lines: readonly Line[];
   /** How many lines are likely to come with the end of the first epoch. */
   readonly expected: number;
@@ -47,25 +66,56 @@ export interface Panel {
 export const LOSS = "loss";
 export const RATE = "learning rate";
 
-/** The panels of a run in their order: the loss first, the learning rate last. */
-export function panelsOf(run: Run, settings: Settings): Panel[] {
-  const titles = new Map<string, Series[]>();
-  for (const series of run.series.values()) {
-    if (series.spec.kind === "clock" || (series.spec.panel === RATE && run.searched !== null)) continue;
-    const panel = titles.get(series.spec.panel);
-    if (panel === undefined) titles.set(series.spec.panel, [series]);
-    else panel.push(series);
+/** The colours of runs, in the order in which they began. */
+export const RUN_COLOURS: readonly Colour[] = [
+  "train",
+  "purple",
+  "rate",
+  "yellow",
+  "validation",
+  "sky",
+  "muted",
+];
+
+/**
+ * The panels of some runs in their order: the loss first, the learning rate last, unless the person ordered them.
+ *
+ * @param shown - the run that the header tells of first; never empty
+ */
+export function panelsOf(shown: readonly Shown[], settings: Settings): Panel[] {
+  const titles = new Map<string, Map<Shown, Series[]>>();
+  for (const of of shown) {
+    for (const series of of.run.series.values()) {
+      if (series.spec.kind === "clock" || (series.spec.panel === RATE && of.run.searched !== null)) continue;
+      for (const title of titlesOf(series.spec, settings)) {
+        const panel = titles.get(title) ?? new Map<Shown, Series[]>();
+        titles.set(title, panel.set(of, [...(panel.get(of) ?? []), series]));
+      }
+    }
   }
-  const rank = (title: string) => (title === LOSS ? 0 : title === RATE ? 2 : 1);
+  const own = settings.panels.map(({ title }) => title);
+  const rank = (title: string) => {
+    const chosen = settings.order.indexOf(title);
+    if (chosen >= 0) return chosen - settings.order.length;
+    return title === LOSS ? 0 : own.includes(title) ? 2 : title === RATE ? 3 : 1;
+  };
   return [...titles]
     .sort(([a], [b]) => rank(a) - rank(b))
-    .map(([title, series]) => panel(title, series, run, settings));
+    .map(([title, series]) => panel(title, series, shown[0]!, settings));
 }
 
-function panel(title: string, all: readonly Series[], run: Run, settings: Settings): Panel {
-  const lines = all
-    .filter((series) => isWanted(series.spec, all, settings.granularity))
-    .map((series) => line(series, all, settings));
+/** The panels on which a series stands: those that the person made of it, else its metric's. */
+function titlesOf({ name, panel }: SeriesSpec, { panels }: Settings): string[] {
+  const own = panels.filter(({ metrics }) => metrics.includes(name) || metrics.includes(panel));
+  return own.length > 0 ? own.map(({ title }) => title) : [panel];
+}
+
+function panel(title: string, all: ReadonlyMap<Shown, Series[]>, first: Shown, settings: Settings): Panel {
+  const lines = [...all].flatMap(([of, series]) =>
+    series
+      .filter(({ spec }) => isWanted(spec, series, settings.granularity))
+      .map((each) => line(each, series, of, of === first, settings)),
+  );
   const extents = lines.filter((each) => each.shown).map((each) => each.series.extent);
   const low = Math.min(...extents.map((each) => each.lowPositive));
   const high = Math.max(...extents.map((each) => each.high));
@@ -73,10 +123,17 @@ function panel(title: string, all: readonly Series[], run: Run, settings: Settin
   // The rule for the switch "Log scale": it holds for the loss and the learning rate, and for any other
   // panel whose values are all above zero and span more than two decades. Accuracies stay linear.
   const suits = title === LOSS || title === RATE || (nonPositive === 0 && high > 100 * low);
-  const log = settings.log_scale && suits && high > 0;
-  const inEpochs = title !== RATE && run.facts.status === "running" && run.spans.length > 0;
+  const scale = scaleOf(title, settings);
+  const log = high > 0 && (scale === "auto" ? settings.log_scale && suits : scale === "log");
+  const inEpochs = title !== RATE && first.run.facts.status === "running" && first.run.spans.length > 0;
   const expected = inEpochs ? missing(lines, settings.granularity) : 0;
   return { title, lines, expected, log, nonPositive: log ? nonPositive : 0 };
+}
+
+/** The scale that the person chose for one panel. */
+export function scaleOf(title: string, { scales, panels }: Settings): Scale {
+  if (Object.hasOwn(scales, title)) return scales[title]!;
+  return panels.find((own) => own.title === title)?.scale ?? "auto";
 }
 
 /** How many of the lines are missing that a run in epochs usually has: its means, and its validation. */
@@ -98,8 +155,9 @@ function isWanted(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
   );
 }
 
-function line(series: Series, all: readonly Series[], { granularity, hidden }: Settings): Line {
+function line(series: Series, all: readonly Series[], of: Shown, first: boolean, settings: Settings): Line {
   const { spec } = series;
+  const { granularity, hidden, smoothing, directions } = settings;
   const key = `${spec.granularity}:${spec.name}`;
   // The running mean stays out of the plot as long as the batches' own values are there to be seen.
   const shownByDefault = !(
@@ -112,15 +170,29 @@ function line(series: Series, all: readonly Series[], { granularity, hidden }: S
         other.split === spec.split,
     )
   );
+  // A rate is what it is, and a search for one is over before an average could follow it.
+  const smooth = smoothing > 0 && spec.kind === "batch" && spec.panel !== RATE && of.run.searched === null;
+  const kind = kindInWords(spec);
+  const stroke = strokeOf(spec, all, of.colour, granularity, smooth);
   return {
     series,
+    smoothed: smooth ? of.run.smoothed(series, smoothing) : null,
+    of,
     key,
     label: alike(spec, all).length > 1 ? spec.name : spec.label,
-    kind: kindInWords(spec),
-    stroke: strokeOf(spec, all, granularity),
+    kind: smooth ? `${kind}, smoothed ${smoothing}` : kind,
+    // Of several runs only the first shows every batch.
+    stroke: smooth && !first ? { ...stroke, beneath: 0 } : stroke,
     shown: isShown(hidden, key, shownByDefault),
     shownByDefault,
+    best: isJudged(spec, all) ? bestOf(series, directionOf(spec.panel, directions)) : -1,
   };
+}
+
+/** Whether a metric is judged by this series: by its validation, and by training if there is none. */
+function isJudged(spec: SeriesSpec, all: readonly Series[]): boolean {
+  if (spec.granularity !== "epoch" || spec.panel === RATE) return false;
+  return spec.split === "validation" || !all.some(({ spec: other }) => other.split === "validation");
 }
 
 /**
@@ -166,7 +238,13 @@ export function standsForEpoch({ split, granularity, kind, panel }: SeriesSpec):
 const OTHERS: readonly Colour[] = ["purple", "yellow", "sky", "rate", "muted"];
 const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 3], [8, 3, 2, 3]];
 
-function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["granularity"]): Stroke {
+function strokeOf(
+  spec: SeriesSpec,
+  all: readonly Series[],
+  run: Colour | null,
+  view: Settings["granularity"],
+  smooth: boolean,
+): Stroke {
   const labels: string[] = [];
   for (const { spec: other } of all) {
     if (other.split === spec.split && !labels.includes(other.label)) labels.push(other.label);
@@ -174,24 +252,31 @@ function strokeOf(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
   // Among several lines of one split (two learning rates, say) the first has the split's own colour.
   const rank = labels.indexOf(spec.label) + alike(spec, all).indexOf(spec);
   const own: Colour = spec.split === "validation" ? "validation" : spec.panel === RATE ? "rate" : "train";
-  const colour = rank === 0 ? own : OTHERS[(rank - 1) % OTHERS.length]!;
+  // Among several runs each has its colour, and its lines are told apart by dash and marker.
+  const colour = run ?? (rank === 0 ? own : OTHERS[(rank - 1) % OTHERS.length]!);
   const ranked = DASHES[rank % DASHES.length]!;
-  const plain: Stroke = { colour, width: 2, opacity: 1, dash: ranked, marker: "none" };
+  const plain: Stroke = { colour, width: 2, opacity: 1, beneath: 0, dash: ranked, marker: "none" };
   if (spec.kind === "running" && spec.granularity === "batch")
-    return { ...plain, colour: "muted", width: 1.5, dash: [] };
+    return { ...plain, colour: run ?? "muted", width: 1.5, dash: run === null ? [] : [1, 3] };
   if (spec.split === "validation") return { ...plain, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
   // The framework's moving average stands beside the mean over the epoch, which it is not.
   if (spec.granularity === "epoch" && spec.kind === "smoothed")
-    return { ...plain, colour: "purple", dash: [8, 3], marker: "ring" };
+    return { ...plain, colour: run ?? "purple", dash: [8, 3], marker: "ring" };
   if (spec.granularity === "epoch")
-    return { ...plain, colour: colour === "train" ? "mean" : colour, dash: [2, 4], marker: "ring" };
+    return {
+      ...plain,
+      colour: colour === "train" && run === null ? "mean" : colour,
+      dash: [2, 4],
+      marker: "ring",
+    };
+  if (smooth) return { ...plain, beneath: 0.3 };
   if (spec.kind === "batch" && spec.panel !== RATE) {
     // Pale where the epochs' means lie over them.
-    const beneath = view === "both" && all.some((other) => other.spec.granularity === "epoch");
-    return { ...plain, width: 1, opacity: beneath ? 0.45 : 0.9, dash: [] };
+    const pale = view === "both" && all.some((other) => other.spec.granularity === "epoch");
+    return { ...plain, width: 1, opacity: pale ? 0.45 : 0.9, dash: [] };
   }
   // Several kinds of one metric may stand on one panel: each has a look of its own.
-  if (spec.kind === "window") return { ...plain, colour: "purple", dash: [8, 3] };
-  if (spec.kind === "reported") return { ...plain, colour: "yellow", dash: [8, 3, 2, 3] };
+  if (spec.kind === "window") return { ...plain, colour: run ?? "purple", dash: [8, 3] };
+  if (spec.kind === "reported") return { ...plain, colour: run ?? "yellow", dash: [8, 3, 2, 3] };
   return plain;
 }

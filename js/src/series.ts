@@ -47,6 +47,8 @@ export class Series {
   count = 0;
   /** One past the last index that is here. */
   end = 0;
+  /** How often points before the end have come late, or changed. */
+  rewritten = 0;
 
   #values = new Float64Array(0);
   #steps = new Float64Array(0);
@@ -75,8 +77,10 @@ export class Series {
     const oldEnd = this.end;
     this.end = Math.max(oldEnd, end);
     if (from > oldEnd || indices !== null) this.#carry(oldEnd);
+    let changed = false;
     for (let k = 0; k < count; k++) {
       const i = indices === null ? from + k : indices[k]!;
+      if (i < oldEnd) changed ||= this.#state[i] !== HERE || !Object.is(this.#values[i], values[k]);
       if (this.#state[i] !== HERE) {
         this.#state[i] = HERE;
         this.count++;
@@ -89,6 +93,7 @@ export class Series {
         this.#carry(i + 1);
       }
     }
+    if (changed) this.rewritten++;
     const clean = this.#carry(end);
     for (let block = Math.floor(dirty / BLOCK); block * BLOCK < clean; block++) this.#summarise(block);
     this.#extent = null;
@@ -188,6 +193,15 @@ export class Series {
     let block = 0;
     while (this.blockLow(block, false) !== low) block++;
     return this.find(low, block * BLOCK);
+  }
+
+  /** The index of the first point with the highest finite value; -1 if there is none. */
+  highest(): number {
+    const { high } = this.extent;
+    if (high === -Infinity) return -1;
+    let block = 0;
+    while (this.blockHigh(block) !== high) block++;
+    return this.find(high, block * BLOCK);
   }
 
   /** The index of the first point from `i` on with a value that is known to be there. */

@@ -4,8 +4,14 @@
  * Frames may come twice, late or not at all. Points are written by index, so a gap or an overlap heals; facts
  * about a run only move forward in its own time.
  */
+import { Drops } from "./drops";
+import { RATE } from "./panels";
 import { Series } from "./series";
+import { Smoothed } from "./smoothing";
 import type { Frame, Granularity, Mark, RunFacts, RunFrame, SeriesSpec, Span } from "./wire";
+
+// The seconds over which the pace of a run is measured.
+const PACE = 10;
 
 /** The points of one series, as plain lists. */
 export interface Points {
@@ -28,6 +34,8 @@ export class Run {
   heard: number | null = null;
   /** The highest step of any point. */
   lastStep = 0;
+  readonly #smoothed = new Map<Series, Smoothed>();
+  readonly #drops = new Map<Series, Drops>();
 
   constructor(facts: RunFacts) {
     this.facts = facts;
@@ -58,6 +66,56 @@ export class Run {
     }
   }
 
+  /** The average over a series' values, up to date. */
+  smoothed(series: Series, weight: number): Series {
+    let found = this.#smoothed.get(series);
+    if (found === undefined) {
+      found = new Smoothed(series, weight);
+      this.#smoothed.set(series, found);
+    }
+    return found.update(weight);
+  }
+
+  /** What is marked on the axis: by the person, by a framework, and where a learning rate dropped. */
+  allMarks(): Mark[] {
+    const marks = known(this.marks);
+    for (const series of this.series.values()) {
+      if (series.spec.panel !== RATE || series.spec.granularity !== "batch") continue;
+      let drops = this.#drops.get(series);
+      if (drops === undefined) {
+        drops = new Drops(series);
+        this.#drops.set(series, drops);
+      }
+      marks.push(...drops.marks());
+    }
+    return marks;
+  }
+
+  /** The first step at which a value was NaN or infinite, and which; null if all were finite. */
+  firstFault(): { step: number; what: string } | null {
+    let found: { step: number; what: string } | null = null;
+    for (const series of this.series.values()) {
+      for (const what of ["nan", "infinite"] as const) {
+        if (series.extent[what] === 0) continue;
+        const step = series.step(series.firstNonFinite(what));
+        if (found === null || step < found.step) found = { step, what: what === "nan" ? "NaN" : "infinite" };
+      }
+    }
+    return found;
+  }
+
+  /** Batches a second of late; null where nobody knows. */
+  get pace(): number | null {
+    const { clock } = this;
+    if (clock === null || clock.count < 3) return null;
+    const end = clock.end - 1;
+    // The first batch is left out: frameworks compile and warm up in it.
+    const since = Math.max(clock.value(0), clock.value(end) - PACE);
+    const from = this.facts.status === "running" ? clock.nearest(since, (i) => clock.value(i)) : 0;
+    const [steps, seconds] = [clock.step(end) - clock.step(from), clock.value(end) - clock.value(from)];
+    return steps > 0 && seconds > 0 ? steps / seconds : null;
+  }
+
   #declare(spec: SeriesSpec): void {
     if (this.series.has(spec.id)) return;
     const series = new Series(spec);
@@ -69,7 +127,7 @@ export class Run {
   get searched(): Series | null {
     if (this.facts.purpose !== "lr search") return null;
     for (const series of this.series.values()) {
-      if (series.spec.panel === "learning rate" && series.count > 0) return series;
+      if (series.spec.panel === RATE && series.count > 0) return series;
     }
     return null;
   }
@@ -126,6 +184,11 @@ export class Store {
   /** The runs, the newest first. */
   newestFirst(): Run[] {
     return [...this.runs.values()].reverse().sort((a, b) => b.facts.started - a.facts.started);
+  }
+
+  /** The runs in the order in which they began. */
+  oldestFirst(): Run[] {
+    return this.newestFirst().reverse();
   }
 
   /** The run with this id; the newest if the id is empty or unknown; null if there is none. */

@@ -1,5 +1,8 @@
 /** For tests only: frames as the kernel would send them, and a model as anywidget would hand it over. */
+import type { Colour, Shown } from "./panels";
 import { DEFAULTS } from "./settings";
+import type { Run } from "./store";
+import { Timeline } from "./timeline";
 import type { Model } from "./widget";
 import type { Column, RunFrame, SeriesSpec } from "./wire";
 
@@ -86,6 +89,11 @@ export function series(patch: Partial<SeriesSpec> = {}): SeriesSpec {
     kind: "batch",
     ...patch,
   };
+}
+
+/** A run as it is drawn, over epochs. */
+export function shownAs(run: Run, colour: Colour | null = null): Shown {
+  return { run, name: run.facts.name, timeline: new Timeline(run, "epoch"), colour };
 }
 
 /** A model that keeps its traits in memory and notes what the page saved. */

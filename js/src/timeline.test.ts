@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { panelsOf } from "./panels";
 import { DEFAULTS } from "./settings";
 import { Store } from "./store";
-import { encode, series } from "./testing";
+import { encode, series, shownAs } from "./testing";
 import { Timeline } from "./timeline";
 import { decode, type Span } from "./wire";
 
@@ -34,7 +34,7 @@ describe("a search for a learning rate", () => {
   });
 
   test("has no panel for the rate, which is its axis", () => {
-    expect(panelsOf(run, DEFAULTS).map(({ title }) => title)).toEqual(["loss"]);
+    expect(panelsOf([shownAs(run)], DEFAULTS).map(({ title }) => title)).toEqual(["loss"]);
   });
 });
 

@@ -3,7 +3,9 @@
  *
  * On the axis "step" a batch stands at its step. On the axis "epoch" a batch at step `s` of the epoch `e` that
  * began after `first` batches stands at `e + (s - first) / batches`: the epoch's last batch at `e + 1`.
- * A mean over an epoch stands at the epoch's middle, for that is what it stands for.
+ * A mean over an epoch stands at the epoch's middle, for that is what it stands for, or at its end if asked to.
+ * On the axes "time" and "wall" a batch stands where the clock was when it ended: in seconds since the run began, or
+ * since 1970.
  * A run that searches for a learning rate has the axis "learning rate" instead: a batch stands at the decimal
  * logarithm of the rate it used.
  */
@@ -13,9 +15,16 @@ import type { XAxis } from "./settings";
 import { known, type Run } from "./store";
 import type { Mark } from "./wire";
 
+/** What an x axis counts. */
+export type Axis = XAxis | "learning rate";
+
+/** What of a run a timeline needs. */
+export type Timed = Pick<Run, "spans" | "lastStep"> &
+  Partial<Pick<Run, "searched" | "clock">> & { facts?: Pick<Run["facts"], "started"> };
+
 /** The x axis of one run at one moment. */
 export class Timeline {
-  readonly axis: XAxis | "learning rate";
+  readonly axis: Axis;
   /** Where the axis begins, and the place of the newest point. */
   readonly start: number;
   readonly end: number;
@@ -24,12 +33,19 @@ export class Timeline {
   readonly #lengths: number[] = [];
   readonly #byEpoch = new Map<number, number>();
   readonly #rates: Series | null;
+  readonly #clock: Series | null;
+  readonly #origin: number;
+  readonly #meansAtEnd: boolean;
   // Points are asked for in order, so the answer is mostly the span of the last question, or the next.
   #at = 0;
 
-  constructor(run: Pick<Run, "spans" | "lastStep"> & Partial<Pick<Run, "searched">>, axis: XAxis) {
+  constructor(run: Timed, axis: XAxis, meansAt: "middle" | "end" = "middle") {
     const spans = known(run.spans);
     this.#rates = run.searched ?? null;
+    this.#meansAtEnd = meansAt === "end";
+    const timed = axis === "time" || axis === "wall";
+    this.#clock = timed && run.clock != null && run.clock.count > 0 ? run.clock : null;
+    this.#origin = axis === "wall" ? (run.facts?.started ?? 0) : 0;
     // A run that tells of epochs alone has no steps to stand at.
     this.axis = run.lastStep === 0 && spans.length > 0 ? "epoch" : axis;
     if (spans.length === 0) spans.push([0, 0, null]);
@@ -50,6 +66,11 @@ export class Timeline {
       this.end = this.position(run.lastStep);
       return;
     }
+    if (this.axis !== "epoch" && timed) {
+      this.start = this.#origin;
+      this.end = this.position(run.lastStep);
+      return;
+    }
     this.start = this.axis === "step" ? 0 : this.#epochs[0]!;
     // Epochs of which only results are logged have no batches; they still take their room.
     const whole = this.#lengths[last] === 0 && run.spans.length > 0 ? this.#epochs[last]! + 1 : this.start;
@@ -60,7 +81,14 @@ export class Timeline {
   position(step: number): number {
     const rates = this.#rates;
     if (rates !== null) return Math.log10(rates.value(rates.nearest(step, (i) => rates.step(i))));
-    return this.axis === "step" ? step : this.#epochAt(step);
+    if (this.axis === "epoch") return this.#epochAt(step);
+    return this.axis === "step" ? step : this.#origin + this.#seconds(step);
+  }
+
+  /** When a step ended, in seconds since the run began. */
+  #seconds(step: number): number {
+    const clock = this.#clock;
+    return clock === null || step === 0 ? 0 : clock.value(clock.nearest(step, (i) => clock.step(i)));
   }
 
   #epochAt(step: number): number {
@@ -79,6 +107,10 @@ export class Timeline {
     const rates = this.#rates;
     if (rates !== null) return rates.step(rates.nearest(place, (i) => Math.log10(rates.value(i))));
     if (this.axis === "step") return Math.round(place);
+    if (this.axis !== "epoch") {
+      const clock = this.#clock;
+      return clock === null ? 0 : clock.step(clock.nearest(place - this.#origin, (i) => clock.value(i)));
+    }
     let k = this.#epochs.length - 1;
     while (k > 0 && this.#epochs[k]! >= place) k--;
     return Math.round(this.#firsts[k]! + (place - this.#epochs[k]!) * this.#lengths[k]!);
@@ -86,7 +118,7 @@ export class Timeline {
 
   /** The place in epochs, whatever the axis. */
   epoch(place: number): number {
-    return this.axis === "epoch" ? place : this.#epochAt(this.#rates === null ? place : this.step(place));
+    return this.axis === "epoch" ? place : this.#epochAt(this.axis === "step" ? place : this.step(place));
   }
 
   /** The place of each point of a series, by index. */
@@ -99,13 +131,15 @@ export class Timeline {
   /** Where epochs meet: the place at which each epoch but the first began. */
   borders(): number[] {
     if (this.#rates !== null) return [];
-    return (this.axis === "step" ? this.#firsts : this.#epochs).slice(1);
+    return this.axis === "epoch"
+      ? this.#epochs.slice(1)
+      : this.#firsts.slice(1).map((step) => this.position(step));
   }
 
   #middle(epoch: number, step: number): number {
     const k = this.#byEpoch.get(epoch);
-    if (k === undefined || this.#rates !== null) return this.position(step);
-    return this.axis === "epoch" ? epoch + 0.5 : this.#firsts[k]! + this.#lengths[k]! / 2;
+    if (k === undefined || this.#rates !== null || this.#meansAtEnd) return this.#finish(epoch, step);
+    return this.axis === "epoch" ? epoch + 0.5 : this.position(this.#firsts[k]! + this.#lengths[k]! / 2);
   }
 
   #finish(epoch: number, step: number): number {

@@ -7,15 +7,20 @@
  */
 import { type Change, Controls } from "./controls";
 import { arrange, element } from "./element";
-import { Footer } from "./footer";
 import { count, duration, rate } from "./format";
 import { Header } from "./header";
-import { LOSS, panelsOf, RATE } from "./panels";
-import { PanelFigure, type Scene } from "./plots/panel";
-import type { Settings } from "./settings";
-import type { Run, Store } from "./store";
+import type { Item } from "./menu";
+import { LOSS, type Panel, panelsOf, RATE, type Shown } from "./panels";
+import { type Desk, PanelFigure, type Scene } from "./plots/panel";
+import { csvOf, download } from "./plots/save";
+import { clockTime, type Range, roomAhead } from "./plots/scales";
+import { colourOf, nameOf, Runs, shownRuns } from "./runs";
+import { having, type Settings } from "./settings";
+import type { Store } from "./store";
+import { EpochTable } from "./table";
 import { applyTheme, type Palette, readPalette, watchPageTheme } from "./theme";
 import { Timeline } from "./timeline";
+import { Tooltip } from "./tooltip";
 
 /** From this width on, the loss stands at the left and everything else beside it. */
 const WIDE = 720;
@@ -24,8 +29,11 @@ const VERY_WIDE = 1280;
 
 const SMALLEST_PLOT = 120;
 const LARGEST_SMALL_PLOT = 220;
+const SPARKLINE = 36;
 // What a panel needs beside its plot: its head and the distance to the next.
 const PANEL_HEAD = 34;
+// While it is followed, the newest point stands at this part of the plot.
+const NEWEST = 0.95;
 
 const WAITING = "Waiting for a run: training with an EpochCallback or ew.Run shows up here.";
 
@@ -35,27 +43,39 @@ export type Root = HTMLElement & {
   epochwidget: { readonly store: Store };
 };
 
-let views = 0;
-
 /** One view. */
 export class View {
   readonly root: Root;
-  /** One crosshair goes through all panels of a view. */
-  readonly #sync = `epochwidget ${++views}`;
   readonly #store: Store;
   readonly #change: Change;
-  readonly #header = new Header();
+  readonly #header = new Header((step) => this.#goTo(step));
   readonly #controls: Controls;
+  readonly #expand = element(
+    "button",
+    "ew-icon ew-expand",
+    { type: "button", "aria-label": "Show everything", title: "Show everything" },
+    "⤢",
+  );
   readonly #empty = element("p", "ew-empty", {}, WAITING);
   readonly #panels = element("div", "ew-panels");
   readonly #side = element("div", "ew-side");
-  readonly #footer: Footer;
+  readonly #table = new EpochTable();
+  readonly #tooltip = new Tooltip();
+  readonly #runs: Runs;
   readonly #figures = new Map<string, PanelFigure>();
   readonly #size: ResizeObserver;
+  readonly #desk: Desk;
   #settings: Settings;
   #palette: Palette | null = null;
-  #shown: Run | null = null;
-  #timeline: Timeline | null = null;
+  #shown: readonly Shown[] = [];
+  /** The titles of all panels, the closed ones included. */
+  #titles: readonly string[] = [];
+  /** What is seen of the x axis while a pointer is about to choose it. */
+  #choosing: Range | null = null;
+  #whole: Range = [0, 1];
+  /** The place of the crosshair, and the panel that has its tooltip. */
+  #place: number | null = null;
+  #pointed: PanelFigure | null = null;
   /** Ends what this view keeps going while it is in the page; null while it sleeps. */
   #awake: AbortController | null = null;
   #frame = 0;
@@ -64,9 +84,16 @@ export class View {
   constructor(store: Store, settings: Settings, change: Change) {
     this.#store = store;
     this.#settings = settings;
-    this.#change = change;
-    this.#controls = new Controls(change);
-    this.#footer = new Footer(change);
+    this.#change = (patch) => change(this.#kept(patch));
+    this.#desk = {
+      change: this.#change,
+      point: (place, panel) => this.#point(place, panel),
+      zoom: (range, last) => this.#zoom(range, last),
+    };
+    this.#controls = new Controls(this.#change, () => this.#items());
+    this.#runs = new Runs(this.#change);
+    this.#expand.addEventListener("click", () => this.#change({ compact: false }));
+    this.#header.root.firstElementChild?.append(this.#expand);
     const card = element(
       "div",
       "epochwidget",
@@ -75,7 +102,9 @@ export class View {
       this.#controls.root,
       this.#empty,
       this.#panels,
-      this.#footer.root,
+      this.#table.root,
+      this.#runs.root,
+      this.#tooltip.root,
     );
     this.root = Object.assign(card, { epochwidget: { store } });
     this.root.addEventListener("keydown", keepFromNotebook);
@@ -89,6 +118,7 @@ export class View {
   /** Takes over settings and shows them at once. */
   apply(settings: Settings): void {
     this.#settings = settings;
+    this.#choosing = null;
     applyTheme(this.root, settings.theme);
     this.#palette = null;
     this.#render();
@@ -133,7 +163,7 @@ export class View {
     recolour();
     watchPageTheme(recolour, signal);
     const timer = setInterval(() => {
-      if (this.#shown?.facts.status === "running" && !document.hidden) this.#tick();
+      if (this.#shown[0]?.run.facts.status === "running" && !document.hidden) this.#tick();
     }, 1000);
     signal.addEventListener("abort", () => clearInterval(timer));
   }
@@ -143,61 +173,109 @@ export class View {
     this.#awake = null;
     if (this.#frame !== 0) cancelAnimationFrame(this.#frame);
     this.#frame = 0;
+    this.#tooltip.hide();
     for (const figure of this.#figures.values()) figure.release();
   }
 
   #tick(): void {
     if (!this.root.isConnected) this.#sleep();
-    else this.#header.update(this.#shown, this.#settings.title, performance.now());
+    else this.#showHeader();
+  }
+
+  #showHeader(): void {
+    const first = this.#shown[0];
+    const title = this.#settings.title || (first?.name ?? "");
+    this.#header.update(first?.run ?? null, title, performance.now());
   }
 
   #render(): void {
     const awake = this.#awake !== null && this.root.isConnected;
     const settings = this.#settings;
-    const run = this.#store.choose(settings.run);
-    this.#shown = run;
-    this.#header.update(run, settings.title, performance.now());
-    this.#footer.update(this.#store, run);
-    this.#controls.root.hidden = run === null;
-    this.#empty.hidden = run !== null;
-    this.#panels.hidden = run === null;
-    if (run === null) return;
+    const runs = shownRuns(this.#store, settings);
+    const alone = runs.length < 2;
+    const shown: Shown[] = runs.map((run) => ({
+      run,
+      name: nameOf(run, settings),
+      timeline: new Timeline(run, settings.x_axis, settings.means_at),
+      colour: alone ? null : colourOf(this.#store, run),
+    }));
+    // A run of epochs alone has no steps: it stands beside others only where these are drawn over epochs, too.
+    const first = shown[0];
+    this.#shown = shown.filter(({ timeline }) => timeline.axis === first?.timeline.axis);
+    this.#showHeader();
+    this.#runs.update(this.#store, runs, settings);
+    this.#controls.root.hidden = first === undefined || settings.compact;
+    this.#empty.hidden = first !== undefined;
+    this.#panels.hidden = first === undefined;
+    this.root.classList.toggle("ew-compact", settings.compact);
+    if (first === undefined) return;
 
-    this.#timeline = new Timeline(run, settings.x_axis);
-    this.#controls.update(settings, this.#timeline.axis);
+    const { axis } = first.timeline;
+    const live = this.#shown.some(({ run }) => run.facts.status === "running");
+    this.#whole = wholeOf(this.#shown, live);
+    this.#controls.update(settings, axis, live, costOf(first));
     this.#palette ??= readPalette(this.root);
-    const scene: Scene = { run, timeline: this.#timeline, settings, palette: this.#palette };
-    this.#layOut(scene, awake);
+    const panels = panelsOf(this.#shown, settings);
+    this.#titles = panels.map(({ title }) => title);
+    const open = panels.filter(({ title }) => !settings.closed.includes(title));
+    const large = open.filter(({ title }) => title === settings.enlarged);
+    const seen = large.length > 0 ? large : open;
+    const scene: Scene = {
+      shown: [first, ...this.#shown.slice(1)],
+      settings,
+      palette: this.#palette,
+      x: this.#choosing ?? this.#window(live),
+      marks: first.run.allMarks().sort((a, b) => first.timeline.markPlace(a) - first.timeline.markPlace(b)),
+      titles: open.map(({ title }) => title),
+    };
+    this.#layOut(seen, scene, awake);
+    this.#table.update(first.run, seen);
+    this.#showTooltip();
   }
 
-  #layOut(scene: Scene, awake: boolean): void {
-    const panels = panelsOf(scene.run, scene.settings);
+  /** What is seen of the x axis. */
+  #window(live: boolean): Range {
+    const { zoom, follow } = this.#settings;
+    if (zoom.length !== 2) return this.#whole;
+    const [from, to] = zoom as [number, number];
+    if (!(follow && live)) return [from, to];
+    const end = Math.max(...this.#shown.map(({ timeline }) => timeline.end));
+    return [end - (to - from) * NEWEST, end + (to - from) * (1 - NEWEST)];
+  }
+
+  #layOut(panels: readonly Panel[], scene: Scene, awake: boolean): void {
+    const { compact, enlarged, height } = scene.settings;
     const width = this.root.clientWidth;
     const columns = width >= VERY_WIDE && panels.length > 2 ? 2 : 1;
-    this.root.dataset.layout = width >= WIDE ? "wide" : "narrow";
+    this.root.dataset.layout = width >= WIDE && !compact ? "wide" : "narrow";
     this.#side.style.setProperty("--ew-columns", String(columns));
 
-    const lead = panels.find((panel) => panel.title === LOSS) ?? panels[0];
+    const chosen = scene.settings.order.length > 0 ? panels[0] : undefined;
+    const lead = compact ? undefined : (chosen ?? panels.find((panel) => panel.title === LOSS) ?? panels[0]);
     const others = panels.filter((panel) => panel !== lead);
     const figures = panels.map((panel) => this.#figure(panel.title, panel === lead));
-    const leadFigure = figures[panels.indexOf(lead!)];
+    const leadFigure = lead === undefined ? undefined : figures[panels.indexOf(lead)];
     arrange(
       this.#side,
       figures.filter((figure) => figure !== leadFigure).map((figure) => figure.root),
     );
     this.#side.hidden = others.length === 0;
-    arrange(this.#panels, leadFigure === undefined ? [] : [leadFigure.root, this.#side]);
+    arrange(this.#panels, leadFigure === undefined ? [this.#side] : [leadFigure.root, this.#side]);
 
     // The small plots share the height of the large one, as far as they stay readable.
     const rows = Math.ceil(others.length / columns);
-    const share = (scene.settings.height + PANEL_HEAD) / Math.max(1, rows) - PANEL_HEAD;
-    const small = Math.round(Math.min(LARGEST_SMALL_PLOT, Math.max(SMALLEST_PLOT, share)));
+    const share = (height + PANEL_HEAD) / Math.max(1, rows) - PANEL_HEAD;
+    const small = compact
+      ? SPARKLINE
+      : Math.round(Math.min(LARGEST_SMALL_PLOT, Math.max(SMALLEST_PLOT, share)));
+    const large = lead?.title === enlarged ? Math.round(height * 1.5) : height;
     panels.forEach((panel, k) => {
-      figures[k]!.update(panel, scene, panel === lead ? scene.settings.height : small, awake);
+      figures[k]!.update(panel, scene, panel === lead ? large : small, awake);
     });
 
     for (const [title, figure] of this.#figures) {
       if (figures.includes(figure)) continue;
+      if (this.#pointed === figure) this.#point(null, figure);
       figure.release();
       this.#figures.delete(title);
     }
@@ -208,26 +286,137 @@ export class View {
     const key = `${lead ? "lead" : "side"}:${title}`;
     let figure = this.#figures.get(key);
     if (figure === undefined) {
-      figure = new PanelFigure(lead, this.#change, this.#sync, (place) => this.#readOut(place));
+      figure = new PanelFigure(lead, this.#desk);
       this.#figures.set(key, figure);
     }
     return figure;
   }
 
-  #readOut(place: number | null): void {
-    const timeline = this.#timeline;
-    if (place === null || timeline === null || this.#shown === null) {
-      this.#controls.read("");
+  /** Puts one crosshair through all panels. */
+  #point(place: number | null, panel: PanelFigure): void {
+    // The pointer has come to another panel before it was told to leave this one.
+    if (place === null && this.#pointed !== null && panel !== this.#pointed) return;
+    this.#place = place;
+    this.#pointed = place === null ? null : panel;
+    for (const figure of this.#figures.values()) figure.point(place);
+    this.#showTooltip();
+  }
+
+  #showTooltip(): void {
+    const panel = this.#pointed;
+    const pin = panel?.pin() ?? null;
+    if (panel === null || pin === null || this.#place === null) {
+      this.#tooltip.hide();
       return;
     }
+    this.#tooltip.show(this.#titleAt(this.#place), panel.rows(), this.root, pin.x, pin.y);
+  }
+
+  #titleAt(place: number): string {
+    const { timeline, run } = this.#shown[0]!;
     const step = timeline.step(place);
     const parts = timeline.axis === RATE ? [`${RATE} ${rate(10 ** place)}`] : [];
     parts.push(`epoch ${timeline.epoch(place).toFixed(2)}`, `step ${count(step)}`);
-    const { clock } = this.#shown;
+    const { clock } = run;
     const i = clock?.nearest(step, (k) => clock.step(k)) ?? -1;
-    if (clock !== null && i >= 0) parts.push(duration(clock.value(i)));
-    this.#controls.read(parts.join(" · "));
+    if (clock !== null && i >= 0) {
+      parts.push(duration(clock.value(i)));
+      if (timeline.axis === "wall") parts.push(clockTime(run.facts.started + clock.value(i), true));
+    }
+    return parts.join(" · ");
   }
+
+  #zoom(range: Range | null, last: boolean): void {
+    const window = range === null ? null : within(range, this.#whole);
+    if (last) {
+      this.#choosing = null;
+      this.#change({ zoom: window ?? [] });
+      return;
+    }
+    this.#choosing = window ?? this.#whole;
+    this.schedule();
+  }
+
+  /** Shows the surroundings of a step. */
+  #goTo(step: number): void {
+    const { timeline } = this.#shown[0]!;
+    const at = timeline.position(step);
+    const half = (this.#whole[1] - this.#whole[0]) / 20;
+    this.#zoom([at - half, at + half], true);
+  }
+
+  /** A change of axis keeps in sight what is in sight. */
+  #kept(patch: Partial<Settings>): Partial<Settings> {
+    const { zoom, means_at } = this.#settings;
+    const first = this.#shown[0];
+    if (patch.x_axis === undefined || zoom.length !== 2 || first === undefined) return patch;
+    const next = new Timeline(first.run, patch.x_axis, means_at);
+    const [from, to] = zoom.map((place) => next.position(first.timeline.step(place))) as [number, number];
+    return { ...patch, zoom: from < to ? [from, to] : [] };
+  }
+
+  /** What is rarely asked for. */
+  #items(): Item[] {
+    const settings = this.#settings;
+    const change = this.#change;
+    const panels = panelsOf(this.#shown, settings);
+    const closed = settings.closed.filter((title) => this.#titles.includes(title));
+    return [
+      {
+        text: "Means at the middle of their epoch",
+        checked: settings.means_at === "middle",
+        act: () => change({ means_at: settings.means_at === "middle" ? "end" : "middle" }),
+      },
+      {
+        text: "Shade the gap to validation",
+        checked: settings.gap,
+        act: () => change({ gap: !settings.gap }),
+      },
+      {
+        text: "Table of epochs",
+        checked: this.#table.open,
+        act: () => {
+          this.#table.open = !this.#table.open;
+          this.#render();
+        },
+      },
+      { text: "Compact", checked: settings.compact, act: () => change({ compact: true }) },
+      ...closed.map((title) => ({
+        text: `Open ${title.slice(0, 40)}`,
+        act: () => change({ closed: having(settings.closed, title, false) }),
+      })),
+      {
+        text: "Save all values as CSV",
+        act: () =>
+          download(
+            csvOf(panels.flatMap(({ lines }) => lines)),
+            "text/csv",
+            `${this.#shown[0]?.name ?? "run"}.csv`,
+          ),
+      },
+    ];
+  }
+}
+
+/** The ends of the x axis that shows all of some runs. */
+function wholeOf(shown: readonly Shown[], live: boolean): Range {
+  const start = Math.min(...shown.map(({ timeline }) => timeline.start));
+  const end = Math.max(...shown.map(({ timeline }) => timeline.end));
+  return [start, live || end <= start ? roomAhead(start, end) : end];
+}
+
+/** A part of an axis, moved and shortened until it lies on it; null if that is all of it. */
+function within([from, to]: Range, [start, end]: Range): Range | null {
+  const width = Math.max(to - from, (end - start) * 1e-6);
+  if (width >= end - start) return null;
+  const left = Math.min(end - width, Math.max(start, from));
+  return [left, left + width];
+}
+
+/** The part of the training time that watching has taken; null if nobody knows. */
+function costOf({ run }: Shown): number | null {
+  const { watching, elapsed } = run.facts;
+  return watching === null || !(elapsed > 0) ? null : watching / elapsed;
 }
 
 /**

@@ -84,7 +84,9 @@ const entries = (panel: string) =>
   [...document.querySelectorAll<HTMLElement>(`figure`)]
     .filter((figure) => figure.getAttribute("aria-label") === panel)
     .flatMap((figure) => [...figure.querySelectorAll("li button")])
-    .map((entry) => `${entry.getAttribute("aria-pressed") === "true" ? "+" : "-"} ${entry.textContent}`);
+    .map(
+      (entry) => `${entry.getAttribute("aria-pressed") === "true" ? "+" : "-"} ${entry.textContent!.trim()}`,
+    );
 
 /** A sum over the plot's pixels, to tell one drawing from another. */
 function ink(root: Element, which = 0): number {
@@ -110,7 +112,7 @@ describe("what is shown", () => {
     for (const text of ["digits-cnn", "epoch 4 of 10", "batch 10 of 10"]) {
       await expect.element(page.getByText(text, { exact: true })).toBeVisible();
     }
-    await expect.element(page.getByText(/^1:1\d · 1:4\d left$/)).toBeVisible();
+    await expect.element(page.getByText(/^1:1\d · 1:4\d left · 2.00 batch\/s$/)).toBeVisible();
     await expect.element(page.getByRole("progressbar")).toHaveAttribute("aria-valuenow", "40");
     await expect.element(page.getByText("best validation loss 0.4000 at epoch 3")).toBeVisible();
   });
@@ -124,10 +126,10 @@ describe("what is shown", () => {
     const { root } = mount(new FakeModel(), encode(training(4)));
     await expect.element(page.getByRole("figure", { name: "loss" })).toBeVisible();
     expect(entries("loss")).toEqual([
-      "+ train batch 0.05000",
+      "+ train batch, smoothed 0.9 0.07760",
       "- train running mean (the console's number) 0.07500",
       "+ train epoch mean 0.2500",
-      "+ validation epoch 0.4100",
+      "+ validation epoch 0.4100 best 0.4000",
     ]);
     expect(entries("learning rate")).toEqual(["+ Adam each step 6.2e-4"]);
     expect(root.querySelectorAll("figure")).toHaveLength(2);
@@ -199,7 +201,7 @@ describe("controls", () => {
     const before = ink(root);
     const group = page.getByRole("group", { name: "Granularity" });
     await group.getByRole("button", { name: "Epoch" }).click();
-    expect(entries("loss")).toEqual(["+ train epoch mean 0.2500", "+ validation epoch 0.4100"]);
+    expect(entries("loss")).toEqual(["+ train epoch mean 0.2500", "+ validation epoch 0.4100 best 0.4000"]);
     // The learning rate is known per batch only, so it stays.
     expect(entries("learning rate")).toHaveLength(1);
     expect(ink(root)).not.toBe(before);
@@ -261,10 +263,10 @@ describe("controls", () => {
     const model = new FakeModel();
     const old = training(2, { id: "old", name: "earlier", status: "completed", started: 1 });
     mount(model, encode(old, training(4)));
-    await page.getByRole("button", { name: /^earlier finished/ }).click();
+    await page.getByRole("button", { name: /^earlier 0.4100 finished/ }).click();
     expect(model.get("run")).toBe("old");
     await expect.element(page.getByText("epoch 2 of 10")).toBeVisible();
-    await page.getByRole("button", { name: /^digits-cnn/ }).click();
+    await page.getByRole("button", { name: /^digits-cnn 0/ }).click();
     expect(model.get("run")).toBe("");
     await expect.element(page.getByText("epoch 4 of 10")).toBeVisible();
   });
@@ -300,13 +302,14 @@ describe("controls", () => {
     const { root } = mount(model, encode(training(4)));
     await frames();
     const reached: string[] = [];
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < 20; i++) {
       await userEvent.keyboard("{Tab}");
       const at = document.activeElement!;
       if (!root.contains(at)) break;
       reached.push(at.getAttribute("aria-label") ?? at.textContent ?? "");
     }
-    expect(reached.slice(0, 5)).toEqual(["Batch", "Epoch", "Both", "X axis", "Log scale"]);
+    const controls = ["Batch", "Epoch", "Both", "X axis", "Smoothing", "Log scale", "More"];
+    expect(reached.slice(0, 9)).toEqual([...controls, "Enlarge loss", "loss: more"]);
     expect(reached).toContain("Crosshair");
     button("Epoch").element().focus();
     await userEvent.keyboard("{Enter}");
@@ -332,13 +335,13 @@ describe("crosshair", () => {
     const crosshair = page.getByRole("slider", { name: "Crosshair" });
     crosshair.element().focus();
     await userEvent.keyboard("{Home}");
-    expect(root.querySelectorAll(".u-cursor-x:not(.u-off)")).toHaveLength(2);
-    expect(entries("loss")[0]).toBe("+ train batch 2.000");
+    expect(root.querySelectorAll(".ew-crosshair:not([hidden])")).toHaveLength(2);
+    expect(entries("loss")[0]).toBe("+ train batch, smoothed 0.9 2.000");
     await userEvent.keyboard("{End}");
     await expect.element(page.getByText("epoch 4.00 · step 40 · 0:19")).toBeVisible();
     await userEvent.keyboard("{Escape}");
-    expect(root.querySelectorAll(".u-cursor-x:not(.u-off)")).toHaveLength(0);
-    expect(entries("loss")[0]).toBe("+ train batch 0.05000");
+    expect(root.querySelectorAll(".ew-crosshair:not([hidden])")).toHaveLength(0);
+    expect(entries("loss")[0]).toBe("+ train batch, smoothed 0.9 0.07760");
   });
 });
 
@@ -357,9 +360,9 @@ describe("life in a notebook", () => {
 
   test("a snapshot is what a reloaded page starts from; its time stands still", async () => {
     mount(new FakeModel({ _snapshot: encode(training(3)) }));
-    await expect.element(page.getByText("1:12 · 1:48 left")).toBeVisible();
+    await expect.element(page.getByText("1:12 · 1:48 left · 2.00 batch/s")).toBeVisible();
     await new Promise((done) => setTimeout(done, 1200));
-    await expect.element(page.getByText("1:12 · 1:48 left")).toBeVisible();
+    await expect.element(page.getByText("1:12 · 1:48 left · 2.00 batch/s")).toBeVisible();
   });
 
   test("a view out of the page holds no canvas, and draws again when it is back", async () => {
@@ -433,7 +436,9 @@ describe("life in a notebook", () => {
     expect(root.querySelector("img")).toBeNull();
     expect("hit" in window).toBe(false);
     expect(root.scrollWidth).toBeLessThanOrEqual(root.clientWidth);
-    root.querySelector<HTMLElement>("figure li button")!.click();
+    [...root.querySelectorAll<HTMLElement>("figure li button")]
+      .find(({ textContent }) => textContent!.startsWith(evil))!
+      .click();
     expect(model.get("hidden")).toEqual([`batch:${evil}`]);
   });
 

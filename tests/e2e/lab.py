@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -205,9 +206,9 @@ class Widget:
             self.page.wait_for_timeout(50)
 
     def kinds(self, panel: str) -> set[str]:
-        """Return what a panel's legend says is drawn, without the values: "train batch"."""
+        """Return what a panel's legend says is drawn, without numbers: "train batch"."""
         entries = self.panel(panel).get_by_role("list").get_by_role("button", pressed=True).all_text_contents()
-        return {" ".join(entry.split()[:-1]) for entry in entries}
+        return {re.sub(r"(, smoothed [\d.]+)? [-\d.e,]+( best .*)?\s*$", "", entry) for entry in entries}
 
     def pixels(self, panel: str) -> str:
         """Return a panel's plot as a data URL: it changes when what is drawn does."""

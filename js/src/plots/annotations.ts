@@ -1,158 +1,149 @@
 /** What is drawn beside lines: epoch borders and marks behind them; the best point, NaN and infinities over them. */
-import type uPlot from "uplot";
 import type { Line } from "../panels";
-import type { Series } from "../series";
 import type { Palette } from "../theme";
-import type { Timeline } from "../timeline";
+import type { Axis, Timeline } from "../timeline";
 import type { Mark } from "../wire";
+import type { Area } from "./drawing";
+import type { Ink } from "./ink";
 
 /** What annotations tell. */
 export interface Notes {
+  readonly axis: Axis;
+  /** That of the run whose epochs and marks are shown. */
   readonly timeline: Timeline;
   readonly lines: readonly Line[];
   readonly marks: readonly Mark[];
   /** Whether marks are labelled here: once is enough. */
   readonly labelMarks: boolean;
-  /** The series whose lowest point is marked as the best. */
-  readonly best: Series | null;
   readonly palette: Palette;
 }
 
 const BORDER_ROOM = 32;
 
 /** Draws what belongs behind the lines. */
-export function annotateBehind(u: uPlot, notes: Notes, fontSize: number): void {
-  const { ctx, bbox } = u;
-  const ratio = devicePixelRatio;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-  ctx.clip();
-  ctx.lineWidth = ratio;
-  ctx.font = `${fontSize * ratio}px ${notes.palette.font}`;
-  drawBorders(u, notes, ratio);
-  drawMarks(u, notes, ratio);
-  ctx.restore();
+export function annotateBehind(ink: Ink, area: Area, notes: Notes): void {
+  ink.lineWidth = 1;
+  drawBorders(ink, area, notes);
+  drawMarks(ink, area, notes);
 }
 
 /** Draws what belongs over the lines. */
-export function annotateOver(u: uPlot, notes: Notes): void {
-  u.ctx.save();
+export function annotateOver(ink: Ink, area: Area, notes: Notes): void {
   for (const line of notes.lines) {
-    drawNonFinite(u, notes, line, devicePixelRatio);
-    if (line.series === notes.best) drawBest(u, notes, line, devicePixelRatio);
+    drawNonFinite(ink, area, notes, line);
+    drawBest(ink, area, notes, line);
   }
-  u.ctx.restore();
 }
 
 /** Dashed hairlines where epochs meet, thinned until they have room. */
-function drawBorders(u: uPlot, { timeline, palette }: Notes, ratio: number): void {
+function drawBorders(ink: Ink, area: Area, { timeline, palette }: Notes): void {
   const borders = timeline.borders();
-  const room = (x(u, timeline.end) - x(u, timeline.start)) / borders.length;
+  const room = (area.x(timeline.end) - area.x(timeline.start)) / borders.length;
   let every = 1;
-  for (let k = 0; room * every < BORDER_ROOM * ratio && every < borders.length; k++) {
+  for (let k = 0; room * every < BORDER_ROOM && every < borders.length; k++) {
     every = [1, 2, 5][k % 3]! * 10 ** Math.floor(k / 3);
   }
-  u.ctx.strokeStyle = palette.hairline;
-  u.ctx.setLineDash([3 * ratio, 4 * ratio]);
+  ink.strokeStyle = palette.hairline;
+  ink.setLineDash([3, 4]);
   verticals(
-    u,
-    borders.filter((_, k) => (k + 1) % every === 0).map((border) => x(u, border)),
-    ratio,
+    ink,
+    area,
+    borders.filter((_, k) => (k + 1) % every === 0).map((border) => area.x(border)),
   );
 }
 
-/** What the person marked: a line, and on one panel its text. */
-function drawMarks(u: uPlot, notes: Notes, ratio: number): void {
-  const { marks, timeline, palette, labelMarks } = notes;
-  const { ctx, bbox } = u;
-  const places = marks.map((mark) => x(u, timeline.markPlace(mark)));
-  ctx.strokeStyle = palette.faint;
-  ctx.setLineDash([]);
-  verticals(u, places, ratio);
+/** What was marked: a line, and on one panel its text. */
+function drawMarks(ink: Ink, area: Area, notes: Notes): void {
+  const { timeline, palette, labelMarks } = notes;
+  const marks = notes.marks
+    .map(({ text, ...mark }) => ({ text, at: area.x(timeline.markPlace({ text, ...mark })) }))
+    .filter(({ at }) => at >= area.left - 1 && at <= area.left + area.width + 1);
+  ink.strokeStyle = palette.faint;
+  ink.setLineDash([]);
+  verticals(
+    ink,
+    area,
+    marks.map(({ at }) => at),
+  );
   if (!labelMarks) return;
-  ctx.fillStyle = palette.text;
-  ctx.textBaseline = "top";
-  const gap = 4 * ratio;
-  marks.forEach(({ text }, k) => {
-    const at = places[k]!;
-    const before = at - (places[k - 1] ?? bbox.left) - 2 * gap;
-    const after = (places[k + 1] ?? bbox.left + bbox.width) - at - 2 * gap;
+  ink.fillStyle = palette.text;
+  ink.textBaseline = "top";
+  const gap = 4;
+  marks.forEach(({ text, at }, k) => {
+    const before = at - (marks[k - 1]?.at ?? area.left) - 2 * gap;
+    const after = (marks[k + 1]?.at ?? area.left + area.width) - at - 2 * gap;
     // At the right edge there may be more room on the line's other side.
-    const left = k === marks.length - 1 && before > after && ctx.measureText(text.slice(0, 8)).width > after;
-    ctx.textAlign = left ? "right" : "left";
-    ctx.fillText(
-      shortened(ctx, text, left ? before : after),
+    const left = k === marks.length - 1 && before > after && ink.measureText(text.slice(0, 8)).width > after;
+    ink.textAlign = left ? "right" : "left";
+    ink.fillText(
+      shortened(ink, text, left ? before : after),
       left ? at - gap : at + gap,
       // Below the crosses of what is not finite; and below the label before, which reaches into the same room.
-      bbox.top + (left && k > 0 ? 23 : 8) * ratio,
+      area.top + (left && k > 0 ? 23 : 8),
     );
   });
 }
 
-/** A triangle over the lowest point. */
-function drawBest(u: uPlot, { timeline, palette }: Notes, { series, stroke }: Line, ratio: number): void {
-  const i = series.lowest();
-  if (i < 0) return;
-  const at = x(u, timeline.placement(series)(i));
-  const top = u.valToPos(series.value(i), "y", true) - 6 * ratio;
-  // A log scale cannot show every value.
-  if (top > u.bbox.top + u.bbox.height) return;
-  u.ctx.fillStyle = palette.lines[stroke.colour];
-  u.ctx.beginPath();
-  u.ctx.moveTo(at, top);
-  u.ctx.lineTo(at - 4.5 * ratio, top - 7 * ratio);
-  u.ctx.lineTo(at + 4.5 * ratio, top - 7 * ratio);
-  u.ctx.fill();
+/** A triangle over the best point. */
+function drawBest(ink: Ink, area: Area, { palette }: Notes, { series, stroke, of, best }: Line): void {
+  if (best < 0) return;
+  const at = area.x(of.timeline.placement(series)(best));
+  const top = area.y(series.value(best)) - 6;
+  // A log scale cannot show every value, nor a part every point.
+  if (!(top > area.top - 6 && top < area.top + area.height)) return;
+  if (at < area.left - 1 || at > area.left + area.width + 1) return;
+  triangle(ink, at, top, -7, palette.lines[stroke.colour]);
+}
+
+/** A filled triangle with its tip at a point. */
+export function triangle(ink: Ink, x: number, tip: number, height: number, colour: string): void {
+  ink.fillStyle = colour;
+  ink.beginPath();
+  ink.moveTo(x, tip);
+  ink.lineTo(x - 4.5, tip + height);
+  ink.lineTo(x + 4.5, tip + height);
+  ink.closePath();
+  ink.fill();
 }
 
 /** A cross at the upper edge over every NaN or infinity, or over every stretch of them. */
-function drawNonFinite(
-  u: uPlot,
-  { timeline, palette }: Notes,
-  { series, stroke }: Line,
-  ratio: number,
-): void {
-  const place = timeline.placement(series);
-  const size = 3 * ratio;
-  const y = u.bbox.top + size;
+function drawNonFinite(ink: Ink, area: Area, { palette }: Notes, { series, stroke, of }: Line): void {
+  const place = of.timeline.placement(series);
+  const size = 3;
+  const y = area.top + size;
   let last = -Infinity;
-  u.ctx.strokeStyle = palette.lines[stroke.colour];
-  u.ctx.lineWidth = 1.75 * ratio;
-  u.ctx.beginPath();
+  ink.strokeStyle = palette.lines[stroke.colour];
+  ink.lineWidth = 1.75;
+  ink.beginPath();
   for (const i of series.nonFinite()) {
-    const at = x(u, place(i));
-    if (at - last < 2.5 * size) continue;
+    const at = area.x(place(i));
+    if (at - last < 2.5 * size || at < area.left || at > area.left + area.width) continue;
     last = at;
-    u.ctx.moveTo(at - size, y - size);
-    u.ctx.lineTo(at + size, y + size);
-    u.ctx.moveTo(at - size, y + size);
-    u.ctx.lineTo(at + size, y - size);
+    ink.moveTo(at - size, y - size);
+    ink.lineTo(at + size, y + size);
+    ink.moveTo(at - size, y + size);
+    ink.lineTo(at + size, y - size);
   }
-  u.ctx.stroke();
+  ink.stroke();
 }
 
-function x(u: uPlot, place: number): number {
-  return u.valToPos(place, "x", true);
-}
-
-/** Lines from top to bottom, moved to where they cover whole pixels. */
-function verticals({ ctx, bbox }: uPlot, places: readonly number[], width: number): void {
-  ctx.beginPath();
-  for (const place of places) {
-    const at = Math.round(place - width / 2) + width / 2;
-    ctx.moveTo(at, bbox.top);
-    ctx.lineTo(at, bbox.top + bbox.height);
+/** Lines from top to bottom. */
+function verticals(ink: Ink, area: Area, pixels: readonly number[]): void {
+  ink.beginPath();
+  for (const pixel of pixels) {
+    const at = area.snap(pixel);
+    ink.moveTo(at, area.top);
+    ink.lineTo(at, area.top + area.height);
   }
-  ctx.stroke();
+  ink.stroke();
 }
 
 /** The text, or as much of it as fits, with an ellipsis; empty if hardly anything does. */
-function shortened(ctx: CanvasRenderingContext2D, text: string, room: number): string {
+function shortened(ink: Ink, text: string, room: number): string {
   // No label is worth more than this, and measuring a very long text would be slow.
   const whole = text.length > 80 ? `${text.slice(0, 79)}…` : text;
-  if (ctx.measureText(whole).width <= room) return whole;
+  if (ink.measureText(whole).width <= room) return whole;
   let end = whole.length - 1;
-  while (end > 0 && ctx.measureText(`${whole.slice(0, end)}…`).width > room) end--;
+  while (end > 0 && ink.measureText(`${whole.slice(0, end)}…`).width > room) end--;
   return end < 2 ? "" : `${whole.slice(0, end)}…`;
 }

@@ -3,20 +3,37 @@ import type { Change } from "../controls";
 import { element, setAttribute, setText } from "../element";
 import { count, plural, rate, value } from "../format";
 import { Legend } from "../legend";
-import { LOSS, type Panel, RATE } from "../panels";
-import { type Settings, withShown } from "../settings";
-import { known, type Run } from "../store";
+import { type Item, Menu } from "../menu";
+import { type Line, type Panel, RATE, type Shown } from "../panels";
+import { having, type Settings, withShown } from "../settings";
+import { known } from "../store";
 import type { Palette } from "../theme";
-import type { Timeline } from "../timeline";
-import { type Picture, Plot } from "./plot";
-import { padded, roomAhead } from "./scales";
+import type { Row } from "../tooltip";
+import type { Mark } from "../wire";
+import { compose, type Picture } from "./drawing";
+import { Plot } from "./plot";
+import { csvOf, download, pngOf, svgOf } from "./save";
+import type { Range } from "./scales";
 
 /** What all panels of one drawing share. */
 export interface Scene {
-  readonly run: Run;
-  readonly timeline: Timeline;
+  /** The runs that are drawn; the first is the one that the header tells of. */
+  readonly shown: readonly [Shown, ...Shown[]];
   readonly settings: Settings;
   readonly palette: Palette;
+  /** The ends of the x axis. */
+  readonly x: Range;
+  readonly marks: readonly Mark[];
+  /** The titles of all open panels in their order. */
+  readonly titles: readonly string[];
+}
+
+/** What a panel tells its view. */
+export interface Desk {
+  readonly change: Change;
+  /** The place under the crosshair, null for none, and the panel on which it was chosen. */
+  point(place: number | null, panel: PanelFigure): void;
+  zoom(range: Range | null, last: boolean): void;
 }
 
 /** The crosshair as a slider. */
@@ -35,46 +52,52 @@ export class PanelFigure {
   readonly root: HTMLElement;
   readonly #title = element("span", "ew-panel-title");
   readonly #legend: Legend;
+  readonly #enlarge = element("button", "ew-icon", { type: "button" }, "⤢");
+  readonly #menu: Menu;
   readonly #host: HTMLElement;
-  readonly #note = element("p", "ew-note");
+  readonly #noteText = element("span", "");
+  readonly #showAll = element("button", "ew-link", { type: "button" }, "show them");
+  readonly #note = element("p", "ew-note", {}, this.#noteText, " ", this.#showAll);
   readonly #summary = element("p", "ew-unseen");
   readonly #lead: boolean;
-  readonly #sync: string;
-  readonly #onCursor: (place: number | null) => void;
+  readonly #desk: Desk;
   #panel: Panel | null = null;
   #scene: Scene | null = null;
+  #picture: Picture | null = null;
   #plot: Plot | null = null;
-  #cursor: number | null = null;
+  #place: number | null = null;
 
-  /**
-   * @param lead - whether this is the large panel, the one that labels marks and moves the crosshair by keyboard
-   * @param sync - panels with the same key share their crosshair
-   * @param onCursor - told by the large panel the place under the crosshair, or null
-   */
-  constructor(lead: boolean, change: Change, sync: string, onCursor: (place: number | null) => void) {
+  /** @param lead - whether this is the large panel, the one that labels marks and moves the crosshair by keyboard */
+  constructor(lead: boolean, desk: Desk) {
     this.#lead = lead;
-    this.#sync = sync;
-    this.#onCursor = onCursor;
-    this.#legend = new Legend((line) => {
+    this.#desk = desk;
+    this.#legend = new Legend((line, alone) => {
       const hidden = this.#scene?.settings.hidden ?? [];
-      change({ hidden: withShown(hidden, line.key, line.shownByDefault, !line.shown) });
+      desk.change({
+        hidden: alone ? this.#isolated(line) : withShown(hidden, line.key, line.shownByDefault, !line.shown),
+      });
     });
+    this.#menu = new Menu("Menu", () => this.#items());
+    this.#enlarge.addEventListener("click", () => this.#toggleSize());
+    this.#showAll.addEventListener("click", () => this.#toggleOutliers());
     this.#host = element("div", "ew-plot", lead ? CROSSHAIR : {});
     if (lead) this.#listenToKeys();
     this.root = element(
       "figure",
       lead ? "ew-panel ew-lead" : "ew-panel",
       {},
-      element("div", "ew-panel-head", {}, this.#title, this.#legend.root),
+      element(
+        "div",
+        "ew-panel-head",
+        {},
+        element("span", "ew-tools", {}, this.#enlarge, this.#menu.root, this.#menu.list),
+        this.#title,
+        this.#legend.root,
+      ),
       this.#host,
       this.#note,
       this.#summary,
     );
-  }
-
-  /** Where the plot is to be drawn. */
-  get host(): HTMLElement {
-    return this.#host;
   }
 
   /**
@@ -85,68 +108,225 @@ export class PanelFigure {
   update(panel: Panel, scene: Scene, height: number, draw: boolean): void {
     this.#panel = panel;
     this.#scene = scene;
-    setText(this.#title, panel.title);
-    setAttribute(this.#title, "title", panel.title);
-    setAttribute(this.root, "aria-label", panel.title);
+    const { title } = panel;
+    setText(this.#title, title);
+    setAttribute(this.#title, "title", title);
+    setAttribute(this.root, "aria-label", title);
+    this.#menu.label = `${title}: more`;
+    const large = scene.settings.enlarged === title;
+    for (const name of ["aria-label", "title"])
+      setAttribute(this.#enlarge, name, large ? "Show all panels" : `Enlarge ${title}`);
+    setAttribute(this.#enlarge, "aria-pressed", String(large));
     // The room is taken before there is a plot, so nothing jumps when it comes.
     this.#host.style.height = `${height}px`;
-    setText(this.#note, noteOf(panel));
-    this.#note.hidden = this.#note.textContent === "";
     setText(this.#summary, summaryOf(panel, scene));
     this.#updateLegend();
     if (draw) this.#draw(panel, scene, height);
     else this.release();
+    this.#updateNote();
   }
 
   /** Gives the plot back, and with it all that it keeps alive in the page. */
   release(): void {
     this.#plot?.destroy();
     this.#plot = null;
-    this.#cursor = null;
+    this.#picture = null;
+    this.#place = null;
+  }
+
+  /** Puts the crosshair on a place, and the values there into the legend. */
+  point(place: number | null): void {
+    this.#plot?.point(place);
+    if (place === this.#place) return;
+    this.#place = place;
+    this.#updateLegend();
+    if (this.#lead) this.#describeCrosshair();
+  }
+
+  /** Where the crosshair stands in the page; null if it is not to be seen. */
+  pin(): { x: number; y: number } | null {
+    const x = this.#plot?.point(this.#place) ?? null;
+    if (x === null) return null;
+    const box = this.#host.getBoundingClientRect();
+    return { x: box.left + x, y: box.top };
+  }
+
+  /** Every value at the crosshair. */
+  rows(): Row[] {
+    const panel = this.#panel;
+    const place = this.#place;
+    if (panel === null || place === null) return [];
+    const text = textOf(panel);
+    const rows: Row[] = [];
+    for (const line of panel.lines) {
+      const { series, smoothed, stroke, kind, of } = line;
+      // Whether it is drawn or not: people compare it with what they read in the console.
+      const isConsole = series.spec.kind === "running" && of === this.#scene?.shown[0];
+      const i = nearest(line, place);
+      if (i < 0 || !(line.shown || isConsole)) continue;
+      const who = of.colour === null ? line.label : `${of.name}: ${line.label}`;
+      const epoch = series.spec.granularity === "epoch" ? `of epoch ${count(series.epoch(i) + 1)}` : "";
+      const [words, ...aside] = kind.split(/(?= \()/);
+      if (smoothed === null || stroke.beneath > 0) {
+        const pale = smoothed === null ? stroke : { ...stroke, width: 1.5, opacity: stroke.beneath };
+        const raw = smoothed === null ? words! : words!.replace(/, smoothed.*/, "");
+        rows.push({
+          stroke: pale,
+          words: `${who} ${raw}`,
+          value: text(series.value(i)),
+          aside: epoch || aside.join("").replace(/[()]/g, "").trim(),
+        });
+      }
+      if (smoothed !== null)
+        rows.push({ stroke, words: `${who} smoothed`, value: text(smoothed.value(i)), aside: "" });
+    }
+    return rows;
   }
 
   #draw(panel: Panel, scene: Scene, height: number): void {
     const width = this.#host.clientWidth;
     if (width < 40) return;
-    const picture = pictureOf(panel, scene, this.#lead, width, height);
-    if (this.#plot?.draw(picture)) return;
-    const place = this.#cursor;
-    this.release();
-    this.#plot = new Plot(this.#host, picture, this.#sync, (at) => this.#point(at));
-    if (place !== null) this.#plot.point(place);
-  }
-
-  /** Shows the values at the crosshair. */
-  #point(place: number | null): void {
-    if (place === this.#cursor) return;
-    this.#cursor = place;
-    this.#updateLegend();
-    if (!this.#lead) return;
-    this.#describeCrosshair();
-    this.#onCursor(place);
+    this.#plot ??= new Plot(this.#host, {
+      point: (place) => this.#desk.point(place, this),
+      zoom: (range, last) => this.#desk.zoom(range, last),
+    });
+    const { settings, palette, x, marks } = scene;
+    const { timeline } = scene.shown[0];
+    this.#picture = compose({
+      width,
+      height,
+      x,
+      axis: timeline.axis,
+      log: panel.log,
+      clip: !settings.unclipped.includes(panel.title),
+      gap: settings.gap && panel.title !== RATE,
+      bare: settings.compact,
+      ratio: devicePixelRatio,
+      lines: panel.lines.filter((line) => line.shown),
+      timeline,
+      marks,
+      labelMarks: this.#lead,
+      palette,
+    });
+    this.#plot.draw(this.#picture);
   }
 
   #updateLegend(): void {
     const panel = this.#panel;
-    const scene = this.#scene;
-    if (panel === null || scene === null) return;
-    const text = panel.title === RATE ? rate : value;
-    this.#legend.update(panel.lines, panel.expected, ({ series }) => {
-      if (series.count === 0) return "";
-      if (this.#cursor === null) return text(series.last);
-      return text(series.value(series.nearest(this.#cursor, scene.timeline.placement(series))));
+    if (panel === null) return;
+    const text = textOf(panel);
+    const place = this.#place;
+    // Lines of the same name share an entry: that of the first run.
+    const lines = panel.lines.filter((line, k) => panel.lines.findIndex(({ key }) => key === line.key) === k);
+    this.#legend.update(lines, panel.expected, (line) => {
+      const { series, smoothed, best } = line;
+      if (series.count === 0) return ["", ""];
+      const drawn = smoothed ?? series;
+      if (place !== null) return [text(drawn.value(nearest(line, place))), ""];
+      return [
+        text(drawn.last),
+        best < 0 || best === series.end - 1 ? "" : `best ${text(series.value(best))}`,
+      ];
     });
   }
 
-  /** Arrows move the crosshair, Escape takes it away. */
+  #updateNote(): void {
+    const panel = this.#panel;
+    if (panel === null) return;
+    const notes = notesOf(panel);
+    const { count: out, low, high } = this.#picture?.clipped ?? { count: 0, low: 0, high: 0 };
+    if (out > 0) {
+      const text = textOf(panel);
+      const far = [high, low].filter(Number.isFinite);
+      notes.push(`${plural(out, "outlier")} beyond the scale, as far as ${far.map(text).join(" and ")}:`);
+    }
+    setText(this.#noteText, notes.join(" · "));
+    this.#showAll.hidden = out === 0;
+    this.#note.hidden = notes.length === 0;
+  }
+
+  /** The list of hidden lines with which one line of this panel is alone. */
+  #isolated(line: Line): readonly string[] {
+    let hidden = this.#scene?.settings.hidden ?? [];
+    const lines = this.#panel?.lines ?? [];
+    // Alone already: then all come back.
+    const alone = line.shown && lines.every((each) => each.key === line.key || !each.shown);
+    for (const { key, shownByDefault } of lines) {
+      hidden = withShown(hidden, key, shownByDefault, alone ? shownByDefault : key === line.key);
+    }
+    return hidden;
+  }
+
+  #toggleSize(): void {
+    const { enlarged } = this.#scene!.settings;
+    const { title } = this.#panel!;
+    this.#desk.change({ enlarged: enlarged === title ? "" : title });
+  }
+
+  #toggleOutliers(): void {
+    const { unclipped } = this.#scene!.settings;
+    const { title } = this.#panel!;
+    this.#desk.change({ unclipped: having(unclipped, title, !unclipped.includes(title)) });
+  }
+
+  #items(): Item[] {
+    const panel = this.#panel;
+    const scene = this.#scene;
+    const picture = this.#picture;
+    if (panel === null || scene === null || picture === null) return [];
+    const { title } = panel;
+    const { settings, titles } = scene;
+    const { change } = this.#desk;
+    const at = titles.indexOf(title);
+    const move = (to: number) => {
+      const order = titles.filter((each) => each !== title);
+      order.splice(to, 0, title);
+      change({ order });
+    };
+    const named = `${scene.shown[0].name} ${title}`;
+    return [
+      {
+        text: "Log scale",
+        checked: panel.log,
+        act: () => change({ scales: { ...settings.scales, [title]: panel.log ? "linear" : "log" } }),
+      },
+      {
+        text: "Show outliers",
+        checked: settings.unclipped.includes(title),
+        act: () => this.#toggleOutliers(),
+      },
+      { text: "Move forward", disabled: at <= 0, act: () => move(at - 1) },
+      { text: "Move back", disabled: at >= titles.length - 1, act: () => move(at + 1) },
+      {
+        text: "Close",
+        disabled: titles.length < 2,
+        act: () => change({ closed: having(settings.closed, title, true), enlarged: "" }),
+      },
+      {
+        text: "Copy picture",
+        disabled: !("ClipboardItem" in window) || !isSecureContext,
+        act: () =>
+          void navigator.clipboard.write([new ClipboardItem({ "image/png": pngOf(panel, picture) })]),
+      },
+      {
+        text: "Save as PNG",
+        act: () => void pngOf(panel, picture).then((blob) => download(blob, "image/png", `${named}.png`)),
+      },
+      { text: "Save as SVG", act: () => download(svgOf(panel, picture), "image/svg+xml", `${named}.svg`) },
+      { text: "Save values as CSV", act: () => download(csvOf(picture.lines), "text/csv", `${named}.csv`) },
+    ];
+  }
+
+  /** Arrows move the crosshair, Escape takes it away, + and - zoom about it, 0 shows all. */
   #listenToKeys(): void {
     this.#host.addEventListener("keydown", (event) => {
-      const { timeline } = this.#scene ?? {};
-      if (timeline === undefined || this.#plot === null || event.altKey || event.ctrlKey || event.metaKey)
-        return;
-      const { start, end } = timeline;
-      const small = (end - start) / (event.shiftKey ? 20 : 200);
-      const from = this.#cursor ?? end;
+      const scene = this.#scene;
+      if (scene === null || event.altKey || event.ctrlKey || event.metaKey) return;
+      const [start, right] = scene.x;
+      const end = Math.min(right, Math.max(...scene.shown.map(({ timeline }) => timeline.end)));
+      const small = (end - start) / (event.shiftKey && event.key.startsWith("Arrow") ? 20 : 200);
+      const from = this.#place ?? end;
+      const factor = { "+": 0.5, "=": 0.5, "-": 2, _: 2 }[event.key];
       const to = {
         ArrowLeft: from - small,
         ArrowDown: from - small,
@@ -158,63 +338,51 @@ export class PanelFigure {
         End: end,
         Escape: null,
       }[event.key];
-      if (to === undefined) return;
+      if (factor !== undefined)
+        this.#desk.zoom([from - (from - start) * factor, from + (right - from) * factor], true);
+      else if (event.key === "0") this.#desk.zoom(null, true);
+      else if (to === undefined) return;
+      else this.#desk.point(to === null ? null : Math.min(end, Math.max(start, to)), this);
       // The page would scroll.
       event.preventDefault();
-      this.#plot.point(to === null ? null : Math.min(end, Math.max(start, to)));
     });
     this.#host.addEventListener("blur", () => {
-      if (this.#cursor !== null) this.#plot?.point(null);
+      if (this.#place !== null) this.#desk.point(null, this);
     });
   }
 
   #describeCrosshair(): void {
-    const { timeline } = this.#scene ?? {};
-    if (timeline === undefined) return;
-    const at = this.#cursor;
-    const part = at === null ? 1 : (at - timeline.start) / (timeline.end - timeline.start || 1);
-    this.#host.setAttribute("aria-valuenow", String(Math.round(Math.min(1, part) * 100)));
-    const values = [...this.#legend.root.querySelectorAll("button[aria-pressed=true]")].map(
-      (b) => b.textContent,
-    );
-    this.#host.setAttribute(
+    const scene = this.#scene;
+    if (scene === null) return;
+    const at = this.#place;
+    const [start, end] = scene.x;
+    const part = at === null ? 1 : (at - start) / (end - start || 1);
+    setAttribute(this.#host, "aria-valuenow", String(Math.round(Math.min(1, part) * 100)));
+    const step = at === null ? 0 : scene.shown[0].timeline.step(at);
+    const values = this.rows().map(({ words, value, aside }) => `${words} ${value} ${aside}`.trim());
+    setAttribute(
+      this.#host,
       "aria-valuetext",
-      at === null ? "off" : [`step ${count(timeline.step(at))}`, ...values].join(", "),
+      at === null ? "off" : [`step ${count(step)}`, ...values].join(", "),
     );
   }
 }
 
-function pictureOf(panel: Panel, scene: Scene, lead: boolean, width: number, height: number): Picture {
-  const { run, timeline, palette } = scene;
-  const { start, end } = timeline;
-  const running = run.facts.status === "running";
-  const lines = panel.lines.filter((line) => line.shown);
-  const extents = lines.map((line) => line.series.extent);
-  return {
-    width,
-    height,
-    x: [start, running || end <= start ? roomAhead(start, end) : end],
-    y: padded(
-      Math.min(...extents.map((each) => (panel.log ? each.lowPositive : each.low))),
-      Math.max(...extents.map((each) => each.high)),
-      panel.log,
-    ),
-    log: panel.log,
-    lines,
-    timeline,
-    marks: known(run.marks).sort((a, b) => timeline.markPlace(a) - timeline.markPlace(b)),
-    labelMarks: lead,
-    best: panel.title === LOSS ? run.validationLoss : null,
-    palette,
-  };
+function textOf({ title }: Panel): (v: number) => string {
+  return title === RATE ? rate : value;
+}
+
+function nearest({ series, of }: Line, place: number): number {
+  return series.nearest(place, of.timeline.placement(series));
 }
 
 /** What the plot cannot show, in words. */
-function noteOf(panel: Panel): string {
+function notesOf(panel: Panel): string[] {
   const notes: string[] = [];
   const several = panel.lines.length > 1;
-  for (const { series, label, kind } of panel.lines) {
-    const who = several ? `${label} ${kind}: ` : "";
+  for (const { series, label, kind, of } of panel.lines) {
+    const run = of.colour === null ? "" : `${of.name}: `;
+    const who = several ? `${run}${label} ${kind.replace(/, smoothed.*/, "")}: ` : "";
     const { extent } = series;
     const found = (["nan", "infinite"] as const)
       .filter((which) => extent[which] > 0)
@@ -228,33 +396,57 @@ function noteOf(panel: Panel): string {
   if (panel.nonPositive > 0) {
     notes.push(`the log scale cannot show ${plural(panel.nonPositive, "value")} ≤ 0`);
   }
-  return notes.join(" · ");
+  return notes;
 }
 
-function plainly({ axis }: Timeline): string {
-  return axis === "learning rate" ? "the learning rate, log scale" : `${axis}s`;
-}
+const PLAINLY = {
+  epoch: "epochs",
+  step: "steps",
+  time: "time",
+  wall: "the time of day",
+  "learning rate": "the learning rate, log scale",
+} as const;
 
 /** The plot in words, for those who do not see it. */
-function summaryOf(panel: Panel, { run, timeline }: Scene): string {
+function summaryOf(panel: Panel, { shown }: Scene): string {
+  const text = textOf(panel);
   const lines = panel.lines
     .filter((line) => line.shown && line.series.count > 0)
-    .map(({ series, label, kind }) => {
+    .map(({ series, label, kind, of, best }) => {
       const { low, high } = series.extent;
-      const text = panel.title === RATE ? rate : value;
-      const range = low <= high ? `from ${text(low)} to ${text(high)}, last ` : "last ";
-      return `${label}, ${kind}: ${plural(series.count, "point")}, ${range}${text(series.last)}.`;
+      const range = low <= high ? `from ${text(low)} to ${text(high)}, ` : "";
+      const top =
+        best < 0 ? "" : `, best ${text(series.value(best))} at epoch ${count(series.epoch(best) + 1)}`;
+      const run = of.colour === null ? "" : `${of.name}: `;
+      const trend = trendOf(series);
+      return `${run}${label}, ${kind}: ${plural(series.count, "point")}, ${range}last ${text(series.last)}${top}${trend}.`;
     });
   if (lines.length === 0) return "No values yet.";
-  const marks = known(run.marks);
+  const [{ run, timeline }] = shown;
   return [
-    `Plot of ${panel.title} over ${plainly(timeline)}${panel.log ? ", log scale" : ""}.`,
+    `Plot of ${panel.title} over ${PLAINLY[timeline.axis]}${panel.log ? ", log scale" : ""}.`,
     ...lines,
-    ...marks
+    ...known(run.marks)
       .slice(0, 20)
       .map(
         (mark) =>
           `Mark at ${mark.epoch === null ? "step" : "epoch"} ${count(mark.epoch ?? mark.step)}: ${mark.text}.`,
       ),
   ].join(" ");
+}
+
+/** Whether a line rises or falls of late: its last tenth against the one before. */
+function trendOf(series: { end: number; value(i: number): number }): string {
+  const part = Math.floor(Math.min(series.end, 10_000) / 10);
+  if (part < 1 || series.end < 4) return "";
+  const mean = (from: number) => {
+    let sum = 0;
+    for (let i = from; i < from + part; i++) sum += series.value(i);
+    return sum / part;
+  };
+  const before = mean(series.end - 2 * part);
+  const now = mean(series.end - part);
+  const change = (now - before) / (Math.abs(before) || 1);
+  if (!Number.isFinite(change)) return "";
+  return Math.abs(change) < 0.01 ? ", steady" : change < 0 ? ", falling" : ", rising";
 }

@@ -1,198 +1,157 @@
-/**
- * One plot, drawn by uPlot.
- *
- * uPlot's mode 2 gives every series an x of its own: a validation point stands where it was measured, whatever
- * the batches do, and nothing has to be joined into one table.
- */
-import uPlot from "uplot";
-import { rate } from "../format";
-import type { Line } from "../panels";
-import { annotateBehind, annotateOver, type Notes } from "./annotations";
-import { type Sample, sample } from "./sample";
-import { logTicks, ROOM_Y, STEPS, tickLabels, WHOLE_STEPS } from "./scales";
+/** One plot in the page: its canvas, its crosshair, and what the pointer does with it. */
+import { element } from "../element";
+import { type Area, draw, type Picture } from "./drawing";
+import type { Range } from "./scales";
 
-/** Everything one drawing of a plot needs. */
-export interface Picture extends Notes {
-  readonly width: number;
-  readonly height: number;
-  /** The ends of the axes. */
-  readonly x: readonly [number, number];
-  readonly y: readonly [number, number];
-  readonly log: boolean;
+/** What a plot asks for. */
+export interface Wishes {
+  /** The place under the crosshair, or null when the pointer leaves. */
+  point(place: number | null): void;
+  /** What is to be seen of the x axis, null for all of it; `last` when the pointer has come to rest. */
+  zoom(range: Range | null, last: boolean): void;
 }
 
-const FONT_SIZE = 11;
-// Above one point in so many pixels, markers would hide their line.
-const MARKER_ROOM = 9;
-const ROOM_X = 56;
-const LABEL_GAP = 8;
-// Room around the plot for what reaches over the edge. A common least width keeps plots in a column in line.
-const TOP = 8;
-const RIGHT = 12;
-const BOTTOM = 24;
-const LEFT = 46;
+// A shorter drag is a click.
+const DRAG = 5;
+const WHEEL = 1.0015;
+const WHEEL_RESTS = 250;
 
 /** A plot in the page. */
 export class Plot {
-  readonly #uplot: uPlot;
-  readonly #look: string;
-  #picture: Picture;
+  readonly #host: HTMLElement;
+  readonly #wishes: Wishes;
+  readonly #canvas = element("canvas", "", { "aria-hidden": "true" });
+  readonly #crosshair = element("div", "ew-crosshair", { hidden: "" });
+  readonly #selection = element("div", "ew-selection", { hidden: "" });
+  readonly #scope = new AbortController();
+  #area: Area | null = null;
+  #picture: Picture | null = null;
+  #place: number | null = null;
+  #resting = 0;
 
-  /**
-   * @param sync - plots with the same key share their crosshair
-   * @param onCursor - told the place under the crosshair, or null when it leaves
-   */
-  constructor(host: HTMLElement, picture: Picture, sync: string, onCursor: (place: number | null) => void) {
-    this.#picture = picture;
-    this.#look = lookOf(picture);
-    const { lines, palette, log, width, height } = picture;
-    const font = `${FONT_SIZE}px ${palette.font}`;
-    let places: string[] = [];
-    const axis = { font, stroke: palette.faint, ticks: { show: false } };
-    const options: uPlot.Options = {
-      mode: 2,
-      width,
-      height,
-      padding: [TOP, (u) => Math.max(RIGHT, Math.ceil(widest(u, font, places.slice(-1)) / 2)), 0, 0],
-      legend: { show: false },
-      select: { show: false, left: 0, top: 0, width: 0, height: 0 },
-      cursor: {
-        y: false,
-        points: { show: false },
-        drag: { x: false, y: false },
-        dataIdx: () => null as unknown as number,
-        sync: { key: sync, scales: ["x", null] },
-      },
-      scales: {
-        x: { time: false, range: () => [...this.#picture.x] },
-        y: { distr: log ? 3 : 1, range: () => [...this.#picture.y] },
-      },
-      axes: [
-        {
-          ...axis,
-          size: BOTTOM,
-          gap: 6,
-          space: ROOM_X,
-          grid: { show: false },
-          incrs: (_u, _axis, min, max) => (max - min >= 2 ? WHOLE_STEPS : STEPS),
-          values: (_u, ticks) => {
-            const { timeline } = this.#picture;
-            places =
-              timeline.axis === "learning rate" ? ticks.map((tick) => rate(10 ** tick)) : tickLabels(ticks);
-            return places;
-          },
-        },
-        {
-          ...axis,
-          size: (u, labels) => Math.max(LEFT, widest(u, font, labels) + LABEL_GAP + 2),
-          gap: LABEL_GAP,
-          space: ROOM_Y,
-          grid: { stroke: palette.grid, width: 1 },
-          incrs: STEPS,
-          values: (_u, ticks) => tickLabels(ticks),
-          filter: (_u, ticks) => ticks,
-          ...(log && {
-            splits: (u, _axis, min, max, step) => logTicks(min, max, u.bbox.height / uPlot.pxRatio, step),
-          }),
-        },
-      ],
-      // uPlot needs one series to find its scales, and there may be none to show.
-      series: [{}, { scale: "y", show: false }, ...lines.map((line) => seriesOf(line, picture))],
-      hooks: {
-        drawAxes: [(u) => annotateBehind(u, this.#picture, FONT_SIZE)],
-        draw: [(u) => annotateOver(u, this.#picture)],
-        setCursor: [(u) => onCursor(placeUnderCursor(u))],
-      },
-    };
-    this.#uplot = new uPlot(options, dataOf(picture), (u, start) => {
-      u.root.ariaHidden = "true";
-      host.append(u.root);
-      // At once, not in a microtask: the host must never be seen empty.
-      u.batch(start);
-    });
+  constructor(host: HTMLElement, wishes: Wishes) {
+    this.#host = host;
+    this.#wishes = wishes;
+    host.append(this.#canvas, this.#crosshair, this.#selection);
+    const { signal } = this.#scope;
+    host.addEventListener("pointermove", (event) => this.#hover(event), { signal });
+    host.addEventListener("pointerleave", () => wishes.point(null), { signal });
+    host.addEventListener("pointerdown", (event) => this.#press(event), { signal });
+    host.addEventListener("dblclick", () => wishes.zoom(null, true), { signal });
+    host.addEventListener("wheel", (event) => this.#wheel(event), { signal, passive: false });
   }
 
-  /** Draws, unless the look has changed so much that a new plot is needed. */
-  draw(picture: Picture): boolean {
-    if (lookOf(picture) !== this.#look) return false;
+  /** Draws. */
+  draw(picture: Picture): void {
     this.#picture = picture;
-    const u = this.#uplot;
-    u.batch(() => {
-      if (u.width !== picture.width || u.height !== picture.height) u.setSize(picture);
-      u.setData(dataOf(picture));
-    });
-    return true;
+    const { width, height, ratio } = picture;
+    const canvas = this.#canvas;
+    const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+    // Setting a size clears a canvas, and costs more than clearing it.
+    if (canvas.width !== w || canvas.height !== h) {
+      canvas.width = w;
+      canvas.height = h;
+      canvas.style.width = `${width}px`;
+      canvas.style.height = `${height}px`;
+    }
+    const ink = canvas.getContext("2d")!;
+    ink.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ink.clearRect(0, 0, width, height);
+    this.#area = draw(ink, picture);
+    this.point(this.#place);
   }
 
-  /** Puts the crosshair of all plots on a place, or takes it away. */
-  point(place: number | null): void {
-    const u = this.#uplot;
-    const left = place === null ? -10 : u.valToPos(place, "x");
-    // The third argument tells the other plots; the types do not know it.
-    (u.setCursor as (at: object, fire: boolean, tell: boolean) => void)({ left, top: 0 }, true, true);
+  /** Puts the crosshair on a place, or takes it away; returns where it stands, in pixels. */
+  point(place: number | null): number | null {
+    this.#place = place;
+    const area = this.#area;
+    const x = place === null || area === null ? Number.NaN : area.x(place);
+    const seen = area !== null && x >= area.left - 0.5 && x <= area.left + area.width + 0.5;
+    this.#crosshair.hidden = !seen;
+    if (!seen) return null;
+    this.#crosshair.style.cssText = `left:${x}px;top:${area.top}px;height:${area.height}px`;
+    return x;
+  }
+
+  /** Where lines are drawn, once they are. */
+  get area(): Area | null {
+    return this.#area;
   }
 
   destroy(): void {
-    this.#uplot.destroy();
+    this.#scope.abort();
+    clearTimeout(this.#resting);
+    this.#host.replaceChildren();
   }
-}
 
-/** What cannot change in a uPlot once it is made. */
-function lookOf({ lines, palette, log, width }: Picture): string {
-  return JSON.stringify([
-    lines.map(({ stroke, series }) => [stroke, series.count > width]),
-    palette,
-    log,
-    uPlot.pxRatio,
-  ]);
-}
+  /** The pointer's place, kept within the lines. */
+  #at(event: PointerEvent | WheelEvent): number {
+    const area = this.#area!;
+    const x = event.clientX - this.#host.getBoundingClientRect().left;
+    return Math.min(area.left + area.width, Math.max(area.left, x));
+  }
 
-function dataOf({ lines, timeline, log, x: [start, end], width }: Picture): uPlot.AlignedData {
-  const window = { start, end, columns: Math.round(width * uPlot.pxRatio) };
-  const samples = lines.map(({ series }) => sample(series, timeline.placement(series), window, log));
-  // The types know mode 1 alone.
-  return [null, [[], []], ...samples] as unknown as uPlot.AlignedData;
-}
+  #hover(event: PointerEvent): void {
+    if (this.#area !== null && event.buttons === 0) this.#wishes.point(this.#area.place(this.#at(event)));
+  }
 
-function seriesOf({ stroke, series }: Line, { palette, width }: Picture): uPlot.Series {
-  const colour = palette.lines[stroke.colour];
-  const ring = stroke.marker === "ring";
-  const size = { none: 5, dot: 6, ring: 8.75 }[stroke.marker];
-  return {
-    scale: "y",
-    stroke: colour,
-    width: stroke.width,
-    alpha: stroke.opacity,
-    // Where there are more points than pixels, dashes would cost more than they say.
-    dash: series.count > width ? [] : stroke.dash.map((length) => length * uPlot.pxRatio),
-    pxAlign: 0,
-    points: {
-      show: false,
-      filter: (u, k) => marked(u.data[k] as unknown as Sample, stroke.marker !== "none", u.bbox.width),
-      size,
-      width: ring ? 1.75 : 0,
-      stroke: colour,
-      fill: ring ? palette.surface : colour,
-    },
-  };
-}
+  /** A drag chooses a part, with Shift it moves the part that is seen. Fingers scroll the page as ever. */
+  #press(down: PointerEvent): void {
+    const area = this.#area;
+    const picture = this.#picture;
+    if (area === null || picture === null || down.button !== 0 || down.pointerType === "touch") return;
+    // Text would be selected.
+    down.preventDefault();
+    this.#host.focus?.({ preventScroll: true });
+    this.#host.setPointerCapture(down.pointerId);
+    const from = this.#at(down);
+    const [start, end] = picture.x;
+    let moved = false;
+    const drag = new AbortController();
+    const options = { signal: AbortSignal.any([drag.signal, this.#scope.signal]) };
+    const range = (event: PointerEvent): Range => {
+      const to = this.#at(event);
+      if (down.shiftKey) {
+        const by = area.place(from) - area.place(to);
+        return [start + by, end + by];
+      }
+      return [area.place(Math.min(from, to)), area.place(Math.max(from, to))];
+    };
+    this.#host.addEventListener(
+      "pointermove",
+      (event) => {
+        const to = this.#at(event);
+        moved ||= Math.abs(to - from) >= DRAG;
+        if (!moved) return;
+        if (down.shiftKey) this.#wishes.zoom(range(event), false);
+        else {
+          this.#selection.hidden = false;
+          const left = Math.min(from, to);
+          this.#selection.style.cssText = `left:${left}px;width:${Math.abs(to - from)}px;top:${area.top}px;height:${area.height}px`;
+        }
+      },
+      options,
+    );
+    const finish = (event: PointerEvent) => {
+      drag.abort();
+      this.#selection.hidden = true;
+      if (moved && event.type === "pointerup") this.#wishes.zoom(range(event), true);
+    };
+    this.#host.addEventListener("pointerup", finish, options);
+    this.#host.addEventListener("pointercancel", finish, options);
+  }
 
-/** The points to draw as such: all, if they have room; else those that no line reaches. */
-function marked([places, values]: Sample, all: boolean, width: number): number[] {
-  const room = all && places.length * MARKER_ROOM * uPlot.pxRatio <= width;
-  return [...values.keys()].filter((i) => room || (values[i - 1] ?? values[i + 1] ?? null) === null);
-}
-
-function placeUnderCursor(u: uPlot): number | null {
-  const { left } = u.cursor;
-  return left === undefined || left < 0 ? null : u.posToVal(left, "x");
-}
-
-/** The width of the widest label; uPlot asks for it before there are any. */
-function widest(u: uPlot, font: string, labels: readonly string[] | null): number {
-  u.ctx.save();
-  u.ctx.font = font;
-  const widths = (labels ?? []).map((label) => u.ctx.measureText(label).width);
-  u.ctx.restore();
-  return Math.max(0, ...widths);
+  /** The wheel with Ctrl or Command zooms about the pointer; without, it scrolls the page. */
+  #wheel(event: WheelEvent): void {
+    const area = this.#area;
+    if (area === null || this.#picture === null || !(event.ctrlKey || event.metaKey)) return;
+    event.preventDefault();
+    const factor = WHEEL ** (event.deltaY * (event.deltaMode === 1 ? 30 : 1));
+    const middle = area.place(this.#at(event));
+    const [start, end] = this.#picture.x;
+    const range: Range = [middle - (middle - start) * factor, middle + (end - middle) * factor];
+    this.#wishes.zoom(range, false);
+    clearTimeout(this.#resting);
+    this.#resting = window.setTimeout(() => this.#wishes.zoom(range, true), WHEEL_RESTS);
+  }
 }

@@ -1,9 +1,19 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { logTicks, padded, roomAhead, STEPS, tickLabels, WHOLE_STEPS } from "./scales";
+import {
+  linearTicks,
+  logTicks,
+  niceStep,
+  padded,
+  ROOM_Y,
+  roomAhead,
+  tickLabels,
+  timeLabels,
+  timeTicks,
+} from "./scales";
 
 const log = (low: number, high: number, height: number) =>
-  tickLabels(logTicks(...padded(low, high, true), height, 1));
+  tickLabels(logTicks(padded(low, high, true), height));
 
 describe("ticks of a log scale", () => {
   test("are 1, 2, 5 over few decades and powers of ten over many", () => {
@@ -19,7 +29,7 @@ describe("ticks of a log scale", () => {
       [1e300, Number.MAX_VALUE],
       [Number.MIN_VALUE, Number.MAX_VALUE],
     ] as const) {
-      const ticks = logTicks(...padded(low, high, true), 300, 1e307);
+      const ticks = logTicks(padded(low, high, true), 300);
       expect(ticks.length).toBeGreaterThan(1);
       expect(ticks.length).toBeLessThan(20);
       expect(ticks.every(Number.isFinite)).toBe(true);
@@ -27,7 +37,7 @@ describe("ticks of a log scale", () => {
   });
 
   test("are at even distances within one decade", () => {
-    expect(tickLabels(logTicks(0.28, 0.46, 120, 0.05))).toEqual(["0.30", "0.35", "0.40", "0.45"]);
+    expect(tickLabels(logTicks([0.28, 0.46], 120))).toEqual(["0.30", "0.35", "0.40", "0.45"]);
   });
 
   test("stay few and inside the scale, whatever the range", () => {
@@ -40,8 +50,7 @@ describe("ticks of a log scale", () => {
     fc.assert(
       fc.property(range, fc.integer({ min: 60, max: 600 }), ([low, high], height) => {
         const [min, max] = padded(low, high, true);
-        const step = STEPS.find((each) => (each / (max - min)) * height >= 25)!;
-        const ticks = logTicks(min, max, height, step);
+        const ticks = logTicks([min, max], height);
         expect(ticks.length).toBeLessThanOrEqual(height / 8);
         for (const tick of ticks) {
           expect(tick).toBeGreaterThanOrEqual(min);
@@ -95,8 +104,67 @@ test.each([
 ])("one format for all labels of %j", (ticks, labels) => expect(tickLabels(ticks)).toEqual(labels));
 
 test("steps are 1, 2, 5 times a power of ten", () => {
-  expect(STEPS.slice(95, 100)).toEqual([0.5, 1, 2, 5, 10]);
-  expect(WHOLE_STEPS.slice(0, 4)).toEqual([1, 2, 5, 10]);
+  expect([0.3, 0.5, 0.7, 1, 1.1, 3, 6].map(niceStep)).toEqual([0.5, 0.5, 1, 1, 2, 5, 10]);
+  expect(niceStep(3e-320)).toBe(5e-320);
+});
+
+test("ticks of a linear scale have room, and stand at whole numbers where only those mean something", () => {
+  fc.assert(
+    fc.property(
+      fc.double({ min: -1e9, max: 1e9, noNaN: true }),
+      fc.double({ min: 1e-3, max: 1e9, noNaN: true }),
+      fc.integer({ min: 60, max: 1600 }),
+      (min, span, length) => {
+        const ticks = linearTicks([min, min + span], length, ROOM_Y);
+        for (const [k, tick] of ticks.entries()) {
+          expect(tick).toBeGreaterThanOrEqual(min - span * 1e-6);
+          expect(tick).toBeLessThanOrEqual(min + span * (1 + 1e-6));
+          if (k > 0) expect(((tick - ticks[k - 1]!) / span) * length).toBeGreaterThan(ROOM_Y * 0.999);
+        }
+        expect(ticks.length).toBeGreaterThanOrEqual(Math.floor(length / ROOM_Y / 2.5) - 1);
+      },
+    ),
+  );
+  expect(linearTicks([0, 2.5], 600, 56, 1)).toEqual([0, 1, 2]);
+  expect(tickLabels(linearTicks([3.9999999e-29, 4.0000001e-29], 120, ROOM_Y)).length).toBeGreaterThan(1);
+});
+
+test("an axis of time has ticks as a clock has", () => {
+  expect(timeLabels(timeTicks([0, 95], 600, 56, false), false)).toEqual([
+    "0:00",
+    "0:10",
+    "0:20",
+    "0:30",
+    "0:40",
+    "0:50",
+    "1:00",
+    "1:10",
+    "1:20",
+    "1:30",
+  ]);
+  expect(timeLabels(timeTicks([0, 2], 300, 56, false), false)).toEqual([
+    "0.0 s",
+    "0.5 s",
+    "1.0 s",
+    "1.5 s",
+    "2.0 s",
+  ]);
+  expect(timeLabels(timeTicks([0, 30_000], 600, 56, false), false).slice(0, 3)).toEqual([
+    "0:00",
+    "1:00:00",
+    "2:00:00",
+  ]);
+  const noon = new Date(2026, 10, 22, 12).getTime() / 1000;
+  expect(timeLabels(timeTicks([noon, noon + 600], 600, 100, true), true)).toEqual([
+    "12:00",
+    "12:02",
+    "12:04",
+    "12:06",
+    "12:08",
+    "12:10",
+  ]);
+  expect(timeLabels([noon, noon + 1], true)).toEqual(["12:00:00", "12:00:01"]);
+  expect(timeLabels(timeTicks([noon - 43_200, noon + 3 * 86_400], 300, 56, true), true)).toContain("11/23");
 });
 
 test("the room ahead is never more than an eighth", () => {

@@ -1,0 +1,385 @@
+/**
+ * A plot's picture: axes, lines, and what stands beside the lines. Draws with any `Ink`, so that what is saved is
+ * what was seen.
+ */
+import { rate } from "../format";
+import type { Line, Stroke } from "../panels";
+import { robust } from "../ranges";
+import type { Series } from "../series";
+import { annotateBehind, annotateOver, type Notes, triangle } from "./annotations";
+import type { Ink } from "./ink";
+import { type Sample, sample } from "./sample";
+import {
+  linearTicks,
+  logTicks,
+  padded,
+  type Range,
+  ROOM_X,
+  ROOM_Y,
+  tickLabels,
+  timeLabels,
+  timeTicks,
+} from "./scales";
+
+/** What a drawing is made of. */
+export interface Motif extends Notes {
+  readonly width: number;
+  readonly height: number;
+  /** The ends of the x axis. */
+  readonly x: Range;
+  readonly log: boolean;
+  /** Whether the few values that are far away from all others may be left out of sight. */
+  readonly clip: boolean;
+  /** Whether the gap between training and validation is shaded. */
+  readonly gap: boolean;
+  /** Whether there is nothing but lines. */
+  readonly bare: boolean;
+  /** Pixels of the device in one of CSS. */
+  readonly ratio: number;
+}
+
+/** Everything one drawing of a plot needs. */
+export interface Picture extends Motif {
+  /** The ends of the y axis. */
+  readonly y: Range;
+  readonly strands: readonly Strand[];
+  /** The values that are out of sight: how many, and the farthest. */
+  readonly clipped: { readonly count: number; readonly low: number; readonly high: number };
+}
+
+/** What is drawn of a line in one go: its values, or the average over them. */
+interface Strand {
+  readonly line: Line;
+  readonly stroke: Stroke;
+  readonly sample: Sample;
+  /** Whether there are so many points that no marker or dash would be seen. */
+  readonly dense: boolean;
+}
+
+/** The part of a plot in which lines are drawn, and where things stand in it. */
+export interface Area {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+  /** Pixels of a place on the x axis, and back. */
+  readonly x: (place: number) => number;
+  readonly place: (x: number) => number;
+  /** Pixels of a value. */
+  readonly y: (value: number) => number;
+  /** Moves a pixel to where a line of one pixel covers a whole one of the device. */
+  readonly snap: (pixel: number) => number;
+}
+
+const FONT_SIZE = 11;
+// Above one point in so many pixels, markers would hide their line.
+const MARKER_ROOM = 9;
+const LABEL_GAP = 8;
+// Room around the plot for what reaches over the edge. A common least width keeps plots in a column in line.
+const TOP = 8;
+const RIGHT = 12;
+const BOTTOM = 24;
+const LEFT = 46;
+
+/** Takes the points to be drawn, and finds the y axis that shows them. */
+export function compose(motif: Motif): Picture {
+  const { lines, x, log, width, ratio } = motif;
+  const window = { start: x[0], end: x[1], columns: Math.round(width * ratio) };
+  const strands: Strand[] = [];
+  const clipped = { count: 0, low: Infinity, high: -Infinity };
+  let low = Infinity;
+  let high = -Infinity;
+  const add = (line: Line, series: Series, stroke: Stroke): Sample => {
+    const taken = sample(series, line.of.timeline.placement(line.series), window, log);
+    strands.push({ line, stroke, sample: taken, dense: series.count > width });
+    return taken;
+  };
+  // The first run lies over the others, and its validation over its training.
+  for (const line of [...lines].reverse().sort((a, b) => depth(a) - depth(b))) {
+    const { series, smoothed, stroke } = line;
+    const pale = { ...stroke, width: 1, opacity: stroke.beneath, marker: "none", dash: [] } as const;
+    const drawn =
+      smoothed === null
+        ? add(line, series, stroke)
+        : stroke.beneath > 0
+          ? add(line, series, pale)
+          : add(line, smoothed, stroke);
+    if (smoothed !== null && stroke.beneath > 0) add(line, smoothed, stroke);
+    const values = seen(drawn, x);
+    const range = robust(motif.clip ? values : [], log);
+    const [least, most] = motif.clip ? [range.low, range.high] : ends(values);
+    low = Math.min(low, least);
+    high = Math.max(high, most);
+  }
+  if (motif.clip) {
+    // One line's outlier may lie within what another shows.
+    for (const strand of strands) {
+      for (const value of seen(strand.sample, x)) {
+        if (value >= low && value <= high) continue;
+        clipped.count++;
+        if (value < low) clipped.low = Math.min(clipped.low, value);
+        else clipped.high = Math.max(clipped.high, value);
+      }
+    }
+  }
+  return { ...motif, strands, clipped, y: padded(low, high, log) };
+}
+
+function depth({ stroke, series }: Line): number {
+  return stroke.beneath > 0 ? 0 : series.spec.granularity === "batch" ? 1 : 2;
+}
+
+function ends(values: readonly number[]): Range {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+/** The values of a sample that stand on the x axis: it reaches one point beyond each end. */
+function seen([places, values]: Sample, [start, end]: Range): number[] {
+  const found: number[] = [];
+  for (let i = 0; i < places.length; i++) {
+    const value = values[i];
+    if (value != null && places[i]! >= start && places[i]! <= end) found.push(value);
+  }
+  return found;
+}
+
+/** Draws a picture, and returns where its lines were drawn. */
+export function draw(ink: Ink, picture: Picture): Area {
+  const { palette, width, height } = picture;
+  ink.font = `${FONT_SIZE}px ${palette.font}`;
+  ink.lineJoin = "round";
+  const area = picture.bare ? areaOf(picture, 1, 3, width - 2, height - 6) : drawAxes(ink, picture);
+  const { left, top } = area;
+
+  ink.save();
+  ink.beginPath();
+  ink.rect(left, top, area.width, area.height);
+  ink.clip();
+  if (!picture.bare) annotateBehind(ink, area, picture);
+  if (picture.gap) shadeGap(ink, area, picture);
+  ink.restore();
+
+  ink.save();
+  ink.beginPath();
+  // Half a line may lie outside, where it runs along the edge.
+  ink.rect(left, top - 2, area.width, area.height + 4);
+  ink.clip();
+  for (const strand of picture.strands) drawLine(ink, area, strand, picture);
+  ink.restore();
+  for (const strand of picture.strands) {
+    if (!picture.bare) drawMarkers(ink, area, strand, picture);
+    if (picture.clipped.count > 0) markClipped(ink, area, strand, picture);
+  }
+  annotateOver(ink, area, picture);
+  return area;
+}
+
+/** Draws the axes, and returns what they leave for the lines. */
+function drawAxes(ink: Ink, picture: Picture): Area {
+  const { palette, y, log, width, height } = picture;
+  const tall = height - TOP - BOTTOM;
+  const rows = log ? logTicks(y, tall) : linearTicks(y, tall, ROOM_Y);
+  const rowLabels = tickLabels(rows);
+  const left = Math.ceil(Math.max(LEFT, widest(ink, rowLabels) + LABEL_GAP + 2));
+  const [columns, columnLabels] = ticksBelow(picture, width - left - RIGHT);
+  const right = Math.max(RIGHT, Math.ceil(widest(ink, columnLabels.slice(-1)) / 2));
+  const area = areaOf(picture, left, TOP, Math.max(1, width - left - right), Math.max(1, tall));
+  ink.strokeStyle = palette.grid;
+  ink.lineWidth = 1;
+  ink.setLineDash([]);
+  ink.beginPath();
+  for (const tick of rows) {
+    const at = area.snap(area.y(tick));
+    ink.moveTo(left, at);
+    ink.lineTo(left + area.width, at);
+  }
+  ink.stroke();
+  ink.fillStyle = palette.faint;
+  ink.textBaseline = "middle";
+  ink.textAlign = "right";
+  for (const [k, tick] of rows.entries()) ink.fillText(rowLabels[k]!, left - LABEL_GAP, area.y(tick));
+  ink.textBaseline = "top";
+  ink.textAlign = "center";
+  for (const [k, tick] of columns.entries())
+    ink.fillText(columnLabels[k]!, area.x(tick), TOP + area.height + 6);
+  return area;
+}
+
+function areaOf(
+  { x, y, log, ratio }: Picture,
+  left: number,
+  top: number,
+  width: number,
+  height: number,
+): Area {
+  const scale = (value: number) => (log ? Math.log10(value) : value);
+  const [low, high] = [scale(y[0]), scale(y[1])];
+  const [start, end] = x;
+  return {
+    left,
+    top,
+    width,
+    height,
+    x: (place) => left + ((place - start) / (end - start)) * width,
+    place: (pixel) => start + ((pixel - left) / width) * (end - start),
+    y: (value) => top + (1 - (scale(value) - low) / (high - low)) * height,
+    snap: (pixel) => (Math.round(pixel * ratio - 0.5) + 0.5) / ratio,
+  };
+}
+
+function ticksBelow({ x, axis }: Picture, length: number): [number[], string[]] {
+  if (axis === "time" || axis === "wall") {
+    const ticks = timeTicks(x, length, ROOM_X, axis === "wall");
+    return [ticks, timeLabels(ticks, axis === "wall")];
+  }
+  const ticks = linearTicks(x, length, ROOM_X, x[1] - x[0] >= 2 && axis !== "learning rate" ? 1 : 0);
+  return [ticks, axis === "learning rate" ? ticks.map((tick) => rate(10 ** tick)) : tickLabels(ticks)];
+}
+
+function drawLine(ink: Ink, area: Area, { stroke, sample, dense }: Strand, picture: Picture): void {
+  const [places, values] = sample;
+  ink.globalAlpha = stroke.opacity;
+  if (places.length > area.width && !ink.isVector) {
+    ink.fillStyle = picture.palette.lines[stroke.colour];
+    fillColumns(ink, area, sample, stroke.width, picture.ratio);
+    ink.globalAlpha = 1;
+    return;
+  }
+  ink.strokeStyle = picture.palette.lines[stroke.colour];
+  ink.lineWidth = stroke.width;
+  // Where there are more points than pixels, dashes would cost more than they say.
+  ink.setLineDash(dense ? [] : stroke.dash);
+  ink.beginPath();
+  let goesOn = false;
+  for (let i = 0; i < places.length; i++) {
+    const value = values[i]!;
+    if (value === null) goesOn = false;
+    else if (goesOn) ink.lineTo(area.x(places[i]!), bounded(area.y(value)));
+    else {
+      ink.moveTo(area.x(places[i]!), bounded(area.y(value)));
+      goesOn = true;
+    }
+  }
+  ink.stroke();
+  ink.globalAlpha = 1;
+  ink.setLineDash([]);
+}
+
+/**
+ * Draws a line of more points than pixels as what it covers: in each column of pixels all between its lowest and its
+ * highest point. It looks the same; to stroke a thousand short pieces takes a browser without a graphics card 50 ms.
+ */
+function fillColumns(ink: Ink, area: Area, [places, values]: Sample, width: number, ratio: number): void {
+  let column = Number.NaN;
+  let top = 0;
+  let bottom = 0;
+  let last: number | null = null;
+  const fill = () => {
+    if (!Number.isNaN(column)) ink.fillRect(column / ratio, top - width / 2, 1 / ratio, bottom - top + width);
+  };
+  for (let i = 0; i < places.length; i++) {
+    const value = values[i]!;
+    const y: number | null = value === null ? null : bounded(area.y(value));
+    const next = y === null ? Number.NaN : Math.round(area.x(places[i]!) * ratio);
+    if (next !== column) {
+      fill();
+      column = next;
+      // From where the line comes.
+      top = Math.min(y ?? 0, last ?? y ?? 0);
+      bottom = Math.max(y ?? 0, last ?? y ?? 0);
+    } else if (y !== null) {
+      top = Math.min(top, y);
+      bottom = Math.max(bottom, y);
+    }
+    last = y;
+  }
+  fill();
+}
+
+/** A canvas draws nothing at all of a line that leaves it too far. */
+function bounded(pixel: number): number {
+  return Math.min(1e5, Math.max(-1e5, pixel));
+}
+
+/** The points to draw as such: all, if they have room; else those that no line reaches. */
+function drawMarkers(ink: Ink, area: Area, { stroke, sample }: Strand, { palette }: Picture): void {
+  const [places, values] = sample;
+  const all = stroke.marker !== "none" && places.length * MARKER_ROOM <= area.width;
+  const ring = stroke.marker === "ring";
+  const radius = { none: 2.5, dot: 3, ring: 3.5 }[stroke.marker];
+  ink.fillStyle = ring ? palette.surface : palette.lines[stroke.colour];
+  ink.strokeStyle = palette.lines[stroke.colour];
+  ink.lineWidth = 1.75;
+  values.forEach((value, i) => {
+    if (value === null || !(all || (values[i - 1] ?? values[i + 1] ?? null) === null)) return;
+    const x = area.x(places[i]!);
+    const y = area.y(value);
+    // A marker may reach over the edge, but not stand beyond it.
+    if (
+      x < area.left - 1 ||
+      x > area.left + area.width + 1 ||
+      y < area.top - 1 ||
+      y > area.top + area.height + 1
+    )
+      return;
+    ink.beginPath();
+    ink.arc(x, y, radius, 0, 2 * Math.PI);
+    ink.fill();
+    if (ring) ink.stroke();
+  });
+}
+
+/** A triangle at the edge beyond which a value lies that is out of sight. */
+function markClipped(
+  ink: Ink,
+  area: Area,
+  { stroke, sample: [places, values] }: Strand,
+  { palette, y }: Picture,
+): void {
+  let last = -Infinity;
+  values.forEach((value, i) => {
+    if (value === null || (value >= y[0] && value <= y[1])) return;
+    const x = area.x(places[i]!);
+    if (x - last < 9 || x < area.left || x > area.left + area.width) return;
+    last = x;
+    const above = value > y[1];
+    triangle(ink, x, above ? area.top : area.top + area.height, above ? 6 : -6, palette.lines[stroke.colour]);
+  });
+}
+
+/** Shades what lies between the mean of training and validation, of the first run. */
+function shadeGap(ink: Ink, area: Area, { strands, lines, palette }: Picture): void {
+  const first = lines[0]?.of;
+  const of = (split: string) =>
+    strands.find(
+      ({ line: { of, series } }) =>
+        of === first && series.spec.split === split && series.spec.granularity === "epoch",
+    )?.sample;
+  const [train, validation] = [of("train"), of("validation")];
+  if (train === undefined || validation === undefined) return;
+  const corners = (sample: Sample) =>
+    sample[0].flatMap((place, i) => {
+      const value = sample[1][i];
+      return value == null ? [] : [[area.x(place), bounded(area.y(value))] as const];
+    });
+  ink.fillStyle = palette.lines.validation;
+  ink.globalAlpha = 0.13;
+  ink.beginPath();
+  [...corners(train), ...corners(validation).reverse()].forEach(([x, y], k) => {
+    if (k === 0) ink.moveTo(x, y);
+    else ink.lineTo(x, y);
+  });
+  ink.closePath();
+  ink.fill();
+  ink.globalAlpha = 1;
+}
+
+function widest(ink: Ink, labels: readonly string[]): number {
+  return Math.max(0, ...labels.map((label) => ink.measureText(label).width));
+}
