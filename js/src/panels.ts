@@ -18,8 +18,8 @@ export interface Stroke {
   readonly colour: Colour;
   readonly width: number;
   readonly opacity: number;
-  /** How strongly the values beneath their average are drawn; 0 if they are not. */
-  readonly beneath: number;
+  /** Whether the values are drawn, too, pale beneath their average. */
+  readonly beneath: boolean;
   readonly dash: readonly number[];
   readonly marker: "none" | "dot" | "ring";
 }
@@ -182,7 +182,7 @@ function line(series: Series, all: readonly Series[], of: Shown, first: boolean,
     label: alike(spec, all).length > 1 ? spec.name : spec.label,
     kind: smooth ? `${kind}, smoothed ${smoothing}` : kind,
     // Of several runs only the first shows every batch.
-    stroke: smooth && !first ? { ...stroke, beneath: 0 } : stroke,
+    stroke: smooth && !first ? { ...stroke, beneath: false } : stroke,
     shown: isShown(hidden, key, shownByDefault),
     shownByDefault,
     best: isJudged(spec, all) ? bestOf(series, directionOf(spec.panel, directions)) : -1,
@@ -255,7 +255,7 @@ function strokeOf(
   // Among several runs each has its colour, and its lines are told apart by dash and marker.
   const colour = run ?? (rank === 0 ? own : OTHERS[(rank - 1) % OTHERS.length]!);
   const ranked = DASHES[rank % DASHES.length]!;
-  const plain: Stroke = { colour, width: 2, opacity: 1, beneath: 0, dash: ranked, marker: "none" };
+  const plain: Stroke = { colour, width: 2, opacity: 1, beneath: false, dash: ranked, marker: "none" };
   if (spec.kind === "running" && spec.granularity === "batch")
     return { ...plain, colour: run ?? "muted", width: 1.5, dash: run === null ? [] : [1, 3] };
   if (spec.split === "validation") return { ...plain, dash: rank === 0 ? [6, 4] : ranked, marker: "dot" };
@@ -269,7 +269,7 @@ function strokeOf(
       dash: [2, 4],
       marker: "ring",
     };
-  if (smooth) return { ...plain, beneath: 0.3 };
+  if (smooth) return { ...plain, beneath: true };
   if (spec.kind === "batch" && spec.panel !== RATE) {
     // Pale where the epochs' means lie over them.
     const pale = view === "both" && all.some((other) => other.spec.granularity === "epoch");

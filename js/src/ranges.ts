@@ -13,13 +13,13 @@ const ENOUGH = 20;
 // The part of the values, at each end, that may be left out,
 const FEW = 0.01;
 // and how far they have to be away from all others, as multiples of the others' range.
-const FAR = 2;
+const FAR = 1.5;
 // What lies within this distance is no outlier.
 const NEAR = 0.5;
 
 /**
  * The range of a line that a few outliers do not ruin: at most one value in a hundred is left out at each end, and
- * only if it is farther away from the other 98 than twice their range. On a log scale distances are ratios.
+ * only if it is farther away from the other 98 than one and a half times their range. On a log scale distances are ratios.
  *
  * @param values - finite, and above zero if `log`; in any order
  */

@@ -17,6 +17,8 @@ export interface Palette {
   readonly grid: string;
   readonly hairline: string;
   readonly surface: string;
+  /** How strongly values are drawn beneath their average, 0 to 1. */
+  readonly pale: number;
   readonly font: string;
 }
 
@@ -48,6 +50,8 @@ export function applyTheme(root: HTMLElement, choice: ThemeChoice): void {
   const page = pageTheme();
   const theme = choice === "auto" ? page : choice;
   root.dataset.theme = theme;
+  const name = `${document.body.dataset.jpThemeName ?? ""} ${document.body.className}`;
+  root.dataset.contrast = /high.?contrast/i.test(name) ? "more" : "";
   // A forced theme that is not the page's must not borrow the page's colours.
   root.dataset.colours = theme === page ? "page" : "own";
 }
@@ -63,6 +67,7 @@ export function readPalette(root: HTMLElement): Palette {
     grid: read("grid"),
     hairline: read("hairline"),
     surface: read("surface"),
+    pale: Number(read("pale")) || 0.3,
     font: style.fontFamily || "sans-serif",
   };
 }

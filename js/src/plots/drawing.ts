@@ -97,14 +97,14 @@ export function compose(motif: Motif): Picture {
   // The first run lies over the others, and its validation over its training.
   for (const line of [...lines].reverse().sort((a, b) => depth(a) - depth(b))) {
     const { series, smoothed, stroke } = line;
-    const pale = { ...stroke, width: 1, opacity: stroke.beneath, marker: "none", dash: [] } as const;
+    const pale = { ...stroke, width: 1, opacity: motif.palette.pale, marker: "none", dash: [] } as const;
     const drawn =
       smoothed === null
         ? add(line, series, stroke)
-        : stroke.beneath > 0
+        : stroke.beneath
           ? add(line, series, pale)
           : add(line, smoothed, stroke);
-    if (smoothed !== null && stroke.beneath > 0) add(line, smoothed, stroke);
+    if (smoothed !== null && stroke.beneath) add(line, smoothed, stroke);
     const values = seen(drawn, x);
     const range = robust(motif.clip ? values : [], log);
     const [least, most] = motif.clip ? [range.low, range.high] : ends(values);
@@ -126,7 +126,7 @@ export function compose(motif: Motif): Picture {
 }
 
 function depth({ stroke, series }: Line): number {
-  return stroke.beneath > 0 ? 0 : series.spec.granularity === "batch" ? 1 : 2;
+  return stroke.beneath ? 0 : series.spec.granularity === "batch" ? 1 : 2;
 }
 
 function ends(values: readonly number[]): Range {
@@ -289,6 +289,11 @@ function fillColumns(ink: Ink, area: Area, [places, values]: Sample, width: numb
     const next = y === null ? Number.NaN : Math.round(area.x(places[i]!) * ratio);
     if (next !== column) {
       fill();
+      // Where there is no point in a column, the line passes through it.
+      for (let c = column + 1; c < next && last !== null && y !== null; c++) {
+        const [a, b] = [0, 1].map((k) => last! + ((y - last!) * (c - column - 0.5 + k)) / (next - column));
+        ink.fillRect(c / ratio, Math.min(a!, b!) - width / 2, 1 / ratio, Math.abs(b! - a!) + width);
+      }
       column = next;
       // From where the line comes.
       top = Math.min(y ?? 0, last ?? y ?? 0);
@@ -360,7 +365,7 @@ function shadeGap(ink: Ink, area: Area, { strands, lines, palette }: Picture): v
     strands.find(
       ({ line: { of, series } }) =>
         of === first && series.spec.split === split && series.spec.granularity === "epoch",
-    )?.sample;
+    );
   const [train, validation] = [of("train"), of("validation")];
   if (train === undefined || validation === undefined) return;
   const corners = (sample: Sample) =>
@@ -368,10 +373,10 @@ function shadeGap(ink: Ink, area: Area, { strands, lines, palette }: Picture): v
       const value = sample[1][i];
       return value == null ? [] : [[area.x(place), bounded(area.y(value))] as const];
     });
-  ink.fillStyle = palette.lines.validation;
+  ink.fillStyle = palette.lines[validation.stroke.colour];
   ink.globalAlpha = 0.13;
   ink.beginPath();
-  [...corners(train), ...corners(validation).reverse()].forEach(([x, y], k) => {
+  [...corners(train.sample), ...corners(validation.sample).reverse()].forEach(([x, y], k) => {
     if (k === 0) ink.moveTo(x, y);
     else ink.lineTo(x, y);
   });

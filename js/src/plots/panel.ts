@@ -167,8 +167,8 @@ export class PanelFigure {
       const who = of.colour === null ? line.label : `${of.name}: ${line.label}`;
       const epoch = series.spec.granularity === "epoch" ? `of epoch ${count(series.epoch(i) + 1)}` : "";
       const [words, ...aside] = kind.split(/(?= \()/);
-      if (smoothed === null || stroke.beneath > 0) {
-        const pale = smoothed === null ? stroke : { ...stroke, width: 1.5, opacity: stroke.beneath };
+      if (smoothed === null || stroke.beneath) {
+        const pale = smoothed === null ? stroke : { ...stroke, width: 1.5, opacity: 0.45 };
         const raw = smoothed === null ? words! : words!.replace(/, smoothed.*/, "");
         rows.push({
           stroke: pale,
@@ -390,9 +390,11 @@ function notesOf(panel: Panel): string[] {
         const first = count(series.step(series.firstNonFinite(which)));
         return `${count(extent[which])} ${which === "nan" ? "NaN" : which}, first at step ${first}`;
       });
-    if (!series.complete) found.push(`${count(series.count)} of ${count(series.length)} points are here`);
     if (found.length > 0) notes.push(who + found.join("; "));
   }
+  const here = panel.lines.reduce((sum, { series }) => sum + series.count, 0);
+  const all = panel.lines.reduce((sum, { series }) => sum + series.length, 0);
+  if (here < all) notes.push(`a summary: ${count(here)} of ${count(all)} points are here`);
   if (panel.nonPositive > 0) {
     notes.push(`the log scale cannot show ${plural(panel.nonPositive, "value")} ≤ 0`);
   }
