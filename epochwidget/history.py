@@ -164,6 +164,9 @@ class History:
         The epochs begun so far.
     marks : list of Marked
         What was marked.
+    validating : float
+        Seconds spent in validation: from the last batch to each evaluation in the midst of an epoch, and to the end of
+        each epoch that has values of validation. What else was done in that time is in it.
     cost : Cost
         Where those who watch the run count what they take.
     """
@@ -183,6 +186,7 @@ class History:
         self.spans: list[Span] = []
         self.marks: list[Marked] = []
         self.clock = Points(_CLOCK)
+        self.validating = 0.0
         self.cost = Cost()
         self._declared: dict[tuple[Granularity, str], Series] = {}
         self._index: dict[tuple[Granularity, str], Points] = {}
@@ -195,6 +199,8 @@ class History:
         self._lock = RLock()
         self._time = 0.0
         self._step = 0
+        # Since when nothing has been trained; None where no batch of the epoch came before.
+        self._idle_since: float | None = None
 
     def __repr__(self) -> str:
         return f"<History of {self.name!r}: {self.status}, {len(self.spans)} epochs, {self.step} steps>"
@@ -369,6 +375,7 @@ class History:
         self._size_steps.extend([event.step for event in sized])
         self._sizes.extend([event.size for event in sized if event.size is not None])
         self._step = events[-1].step
+        self._idle_since = events[-1].time
         self._time = max(self._time, events[-1].time)
 
     def find(self, name: str, granularity: Granularity) -> Points | None:
@@ -431,6 +438,7 @@ class History:
             self.spans[-1].batches = event.batches
             return
         self._epoch_open = True
+        self._idle_since = None
         self.spans.append(Span(event.epoch, event.step, event.batches))
         self._epoch_began = {
             points.series.name: len(points) for points in self.points if points.series.granularity == "batch"
@@ -444,9 +452,16 @@ class History:
             points.steps.extend([event.step])
             points.epochs.extend([event.epoch])
             points.values.extend(to_floats([value]))
+        if self._idle_since is not None:
+            validated = isinstance(event, Evaluated) or any(
+                self._points("epoch", name).series.split == "validation" for name in event.values
+            )
+            self.validating += max(event.time - self._idle_since, 0.0) if validated else 0.0
+            self._idle_since = event.time
 
     def _end_epoch(self, event: EpochEnded) -> None:
         self._add_to_epoch(event)
+        self._idle_since = None
         if self._epoch_open and self.spans[-1].epoch == event.epoch:
             self._epoch_open = False
             self.spans[-1].batches = event.step - self.spans[-1].first

@@ -425,16 +425,24 @@ class Run:
         self.bus.emit(BatchEnded(self.id, self._epoch or 0, step - first - 1, step, at - self._origin, values, size))
 
     @counted
-    def evaluated(self, values: Mapping[str, float]) -> None:
-        """Add an evaluation in the midst of an epoch, at the present step; what `end_epoch` gets is not for here."""
-        self.bus.emit(Evaluated(self.id, self._epoch or 0, self._step, self._now(), dict(values)))
+    def evaluated(self, values: Mapping[str, float], *, at: float | None = None) -> None:
+        """Add an evaluation in the midst of an epoch, at the present step; what `end_epoch` gets is not for here.
+
+        Parameters
+        ----------
+        values
+            By name.
+        at
+            When it had been made, on the clock of ``time.perf_counter``, by default now.
+        """
+        self.bus.emit(Evaluated(self.id, self._epoch or 0, self._step, self._now(at), dict(values)))
 
     @counted
-    def end_epoch(self, values: Mapping[str, float]) -> None:
-        """End the epoch with these values."""
+    def end_epoch(self, values: Mapping[str, float], *, at: float | None = None) -> None:
+        """End the epoch with these values; `at` says when that was, see `evaluated`."""
         if self._epoch is None:
             return
-        self.bus.emit(EpochEnded(self.id, self._epoch, self._step, self._now(), dict(values)))
+        self.bus.emit(EpochEnded(self.id, self._epoch, self._step, self._now(at), dict(values)))
         self._epoch_due, self._epoch = self._epoch + 1, None
 
     def end_by(self, error: BaseException) -> None:
@@ -444,8 +452,9 @@ class Run:
 
     # -----------------------------------------------------------------------------------------------------------
 
-    def _now(self) -> float:
-        return perf_counter() - self._origin
+    def _now(self, at: float | None = None) -> float:
+        """Return the time in the run, now or at a moment on the clock of ``time.perf_counter``."""
+        return (perf_counter() if at is None else at) - self._origin
 
     def _begin_due_epoch(self, batches: int | None = None) -> None:
         if self._epoch is None and self._status == "running":

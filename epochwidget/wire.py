@@ -38,6 +38,7 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     remaining  seconds or null
     watching   seconds of the training that watching it has cost so far, as measured by `History.watching`; set
                against ``elapsed``, the share of it. In a run's last frame that frame itself is not counted
+    validating  seconds spent in validation so far, see `History`
     epoch      the present epoch, counted from 0, or null before the first
     epochs     where the epochs end (the last one shown is this number), or null where nobody knows
     batch      batches ended in the present epoch
@@ -306,6 +307,7 @@ def _describe(history: History) -> dict[str, Any]:
         "elapsed": round(history.elapsed, 3),
         "remaining": None if remaining is None else round(remaining, 3),
         "watching": round(history.watching, 6),
+        "validating": round(history.validating, 6),
         "epoch": None if span is None else span.epoch,
         "epochs": history.epochs,
         "batch": 0 if span is None else history.step - span.first,

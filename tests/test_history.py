@@ -8,6 +8,7 @@ from epochwidget import (
     BatchEnded,
     EpochEnded,
     EpochStarted,
+    Evaluated,
     History,
     Marked,
     Run,
@@ -115,6 +116,49 @@ def test_an_epoch_that_has_ended_may_come_again():
 def test_an_epochs_true_length_replaces_the_planned_one():
     made = history(began(0, batches=10), ended(1, {}), ended(2, {}), finished(0, 2, {}))
     assert made.spans[0].batches == 2
+
+
+def evaluated(step, values, *, at):
+    return Evaluated("a", 0, step, at, values)
+
+
+def test_validation_lasts_from_the_last_batch_to_the_end_of_the_epoch():
+    made = history(
+        began(0),
+        ended(1, {"loss": 1.0}, at=1),
+        ended(2, {"loss": 1.0}, at=2),
+        finished(0, 2, {"val_loss": 1.0}, at=2.5),
+        began(1, 2, at=10),
+        ended(3, {"loss": 1.0}, epoch=1, at=11),
+        finished(1, 3, {"val_loss": 1.0}, at=11.25),
+    )
+    assert made.validating == 0.75
+
+
+def test_evaluations_in_the_midst_of_an_epoch_are_validation_and_no_time_counts_twice():
+    made = history(
+        began(0),
+        ended(1, {"loss": 1.0}, at=1),
+        evaluated(1, {"val_loss": 1.0}, at=1.5),
+        ended(2, {"loss": 1.0}, at=4),
+        evaluated(2, {"val_loss": 1.0}, at=4.5),
+        evaluated(2, {"val_accuracy": 1.0}, at=4.75),
+        finished(0, 2, {"val_loss": 1.0}, at=5),
+    )
+    assert made.validating == 1.5
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [began(0), ended(1, {"loss": 1.0}), finished(0, 1, {"loss": 1.0}, at=9)],  # nothing was validated
+        [began(0), finished(0, 0, {"val_loss": 1.0}, at=9)],  # an iteration that has no batches
+        [began(0), evaluated(0, {"val_loss": 1.0}, at=9)],  # before the first batch
+        [began(0), ended(1, {}), began(1, 1, at=8), finished(1, 1, {"val_loss": 1.0}, at=9)],  # a broken-off epoch
+    ],
+)
+def test_what_nobody_knows_to_be_validation_is_none(events):
+    assert history(*events).validating == 0
 
 
 def test_the_mean_of_the_present_epoch_forgets_the_one_before():

@@ -16,6 +16,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import ignite
@@ -104,6 +105,8 @@ class EpochCallback:
         self._former: dict[str, Any] = {}
         #: Values that wait for the step they belong to, and what those of evaluators are.
         self._due: dict[str, float] = {}
+        #: When the epoch had come to its end, which its evaluations may make known only later.
+        self._ended: float | None = None
         self._series: dict[str, Series] = {}
 
     @property
@@ -248,6 +251,7 @@ class EpochCallback:
                 self._declare(series)
                 self._due.setdefault(part, number)
         self._epoch_over = True
+        self._ended = perf_counter()
 
     @harmless
     def _interrupted(self, trainer: Engine) -> None:
@@ -333,7 +337,7 @@ class EpochCallback:
         elif length is not None and iterations is not None:
             batches = min(length, iterations - done)
         self._the_run.begin_epoch(state.epoch - 1, batches=batches, epochs=epochs)
-        self._epoch_open, self._epoch_over = True, False
+        self._epoch_open, self._epoch_over, self._ended = True, False, None
         self._means = []
         self._uses = _uses(trainer)
 
@@ -405,7 +409,7 @@ class EpochCallback:
         for name in self._due:
             if name in self._series:
                 self._declare(self._series[name])
-        self._the_run.end_epoch({**values, **self._due})
+        self._the_run.end_epoch({**values, **self._due}, at=self._ended)
         self._epoch_open, self._due = False, {}
 
     def _finish(self) -> None:

@@ -228,6 +228,8 @@ class _Fit:
         self._last_length: int | None = None
         # A validation that may be the one at the epoch's end, or may not.
         self._evaluation: dict[str, float] = {}
+        # When the last of what an epoch's end waits for had come.
+        self._idle_since: float | None = None
         run.lives_within_call(self.end_epoch)
 
     def begin_batch(self, index: int) -> None:
@@ -275,6 +277,7 @@ class _Fit:
 
     def take_evaluation(self) -> None:
         """Keep the values of a validation that has ended."""
+        self._idle_since = perf_counter()
         results = self._trainer.fit_loop.epoch_loop.val_loop._results
         logged = [result for result in results.values() if result.meta.on_epoch and not result.has_reset]
         names = [results._forked_name(result, on_step=False)[0] for result in logged]  # each data loader has its own
@@ -283,6 +286,7 @@ class _Fit:
     def leave_epoch(self) -> None:
         """Keep what has been reported before the means of the epoch."""
         self.end_batch()
+        self._idle_since = perf_counter()
         if self._epoch is not None:
             self._last_length = self.run.step - self._first_step if self._is_whole else None
             # Another callback may have asked for them already.
@@ -308,7 +312,7 @@ class _Fit:
             if self._own is not None and mean is not None:
                 values.setdefault(self._own, mean)
         finally:
-            self.run.end_epoch(values)
+            self.run.end_epoch(values, at=self._idle_since)
 
     @property
     def _is_automatic(self) -> bool:
@@ -342,7 +346,7 @@ class _Fit:
         """Put a validation on the bus that was not at the epoch's end."""
         values, self._evaluation = self._evaluation, {}
         if values:
-            self.run.evaluated(values)
+            self.run.evaluated(values, at=self._idle_since)
 
     def _take_logged(self, but: str | None = None) -> None:
         """Add what was logged of the batch since the last time, `but` what a hook of that name logged."""

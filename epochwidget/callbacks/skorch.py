@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from time import perf_counter
 from typing import Any
 
 import skorch
@@ -80,6 +81,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         #: What skorch keeps of the epoch that goes on, whether it has validation, and whether its end was told.
         self.row_: dict[str, Any] | None = None
         self.validates_ = self.told_ = False
+        self.ended_: float | None = None
         self.rates_: dict[str, Any] = {}
         self.scores_: dict[str, Split] = {}
 
@@ -116,6 +118,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self.row_ = net.history[-1]
         self.validates_ = dataset_valid is not None
         self.told_ = False
+        self.ended_ = None
         self.scores_ = _scores(net)
 
     @harmless
@@ -159,6 +162,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         # Callbacks after this one have their scores yet to record: the epoch is closed when the next begins.
         self.told_ = True
+        self.ended_ = perf_counter()
 
     @harmless
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
@@ -200,7 +204,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
             if name not in _COUNTS and (number := _number(name, value)) is not None:
                 self._declare(name, "epoch")
                 values[name] = float(number)
-        self.run_.end_epoch(values)
+        self.run_.end_epoch(values, at=self.ended_)
         self.length_ = row.get("train_batch_count", self.length_)
 
     def _read_rates(self, net: NeuralNet) -> None:

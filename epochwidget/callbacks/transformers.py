@@ -114,6 +114,8 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         self._size: int | None = None
         self._ended: float | None = None
         self._evaluated: dict[str, float] = {}
+        # When the last of what an epoch's end waits for had come.
+        self._idle_since: float | None = None
         self._timed: tuple[str, dict[str, Any]] | None = None
         # Steps are counted by the Trainer here, epochs from 0.
         self._resumed = 0
@@ -251,6 +253,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
 
     @harmless
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._idle_since = perf_counter()
         if self._open is not None and self._timed is not None:
             prefix, told = self._timed
             for name, value in told.items():
@@ -259,6 +262,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
 
     @harmless
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._idle_since = perf_counter()
         self._epoch_over = True  # its evaluation is yet to come
 
     @harmless
@@ -360,9 +364,9 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         if self._epoch_over:
             self._epoch_over = False
             mean = run.history.epoch_mean("loss") if self._has_own_loss else None
-            run.end_epoch(evaluated if mean is None else {"loss": mean, **evaluated})
+            run.end_epoch(evaluated if mean is None else {"loss": mean, **evaluated}, at=self._idle_since)
         elif evaluated:
-            run.evaluated(evaluated)
+            run.evaluated(evaluated, at=self._idle_since)
 
 
 def _nobody() -> None:

@@ -37,6 +37,7 @@ export function encode(...runs: readonly RunDraft[]): DataView {
       elapsed: 0,
       remaining: null,
       watching: 0,
+      validating: 0,
       epoch: null,
       epochs: null,
       batch: 0,

@@ -73,6 +73,8 @@ export interface RunFacts {
   readonly remaining: number | null;
   /** Seconds of the training that watching it has cost so far, measured. */
   readonly watching: number;
+  /** Seconds spent in validation so far. */
+  readonly validating: number;
   readonly epoch: number | null;
   readonly epochs: number | null;
   readonly batch: number;
@@ -152,6 +154,7 @@ function runFrame(value: unknown, at: string, body: Float64Array): RunFrame {
     elapsed: field("elapsed", number),
     remaining: field("remaining", optional(number)),
     watching: field("watching", number),
+    validating: field("validating", number),
     epoch: field("epoch", optional(number)),
     epochs: field("epochs", optional(number)),
     batch: field("batch", number),

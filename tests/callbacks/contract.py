@@ -140,6 +140,7 @@ def check(bus: Recorder, *, train: str = "loss", validation: str = "val_loss") -
     history = bus.runs[-1]
     assert history.status == "completed"
     assert 0 < history.watching < history.elapsed
+    assert 0 < history.validating < history.elapsed
     assert history.batch["loss"] == pytest.approx(right.batch, **close)
     assert history.batch["loss"].dtype == history.epoch[train].dtype == np.float64
     assert history.batch.steps("loss").tolist() == list(range(1, STEPS + 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 
@@ -66,3 +68,14 @@ def test_several_parameter_groups_have_a_learning_rate_each() -> None:
         run.log(lr=optimizer)
     assert {name: run.history.batch[name].tolist() for name in run.history.batch} == {"lr": [0.1], "lr_1": [0.2]}
     assert {run.history.batch.series(name).metric for name in run.history.batch} == {"learning rate"}
+
+
+def test_the_time_that_validation_takes_is_told(bus: ew.Bus) -> None:
+    with ew.Run("a", bus=bus) as run:
+        for _ in run.epochs(3):
+            for _ in run.batches(range(4)):
+                time.sleep(0.01)
+                run.log(loss=1.0)
+            time.sleep(0.05)
+            run.log_epoch(val_loss=1.0)
+    assert 0.15 <= run.history.validating < run.history.elapsed - 0.12
