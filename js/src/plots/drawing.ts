@@ -173,10 +173,11 @@ export function draw(ink: Ink, picture: Picture): Area {
   for (const strand of picture.strands) drawLine(ink, area, strand, picture);
   ink.restore();
   for (const strand of picture.strands) {
-    if (!picture.bare) drawMarkers(ink, area, strand, picture);
+    if (picture.bare) continue;
+    drawMarkers(ink, area, strand, picture);
     if (picture.clipped.count > 0) markClipped(ink, area, strand, picture);
   }
-  annotateOver(ink, area, picture);
+  if (!picture.bare) annotateOver(ink, area, picture);
   return area;
 }
 
