@@ -39,7 +39,8 @@ class Bus:
         # Tuples that are replaced and never changed: `emit` walks them without a lock.
         self._subscribers: dict[type[Event], _Subscribers] = dict.fromkeys(EVENTS, ())
         self.runs = Runs()
-        self.subscribe(self.runs.add)
+        self._recorder = self.subscribe(self.runs.add)
+        self._recorder_failed = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Bus:
         # A callback that is copied, as scikit-learn's `clone` does, goes on telling the same subscribers.
@@ -122,6 +123,12 @@ class Bus:
             except Exception:
                 if self._strict:
                     raise
+                if subscriber == self._recorder:
+                    # The history of one run failed. Without it there would be no other run in this kernel.
+                    if not self._recorder_failed:
+                        _log.exception("[epochwidget] not all of a run could be recorded; the training goes on.")
+                    self._recorder_failed = True
+                    continue
                 self.unsubscribe(subscriber)
                 _log.exception(
                     "[epochwidget] %r raised on %s and is not called again; the training goes on.",

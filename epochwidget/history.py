@@ -32,6 +32,21 @@ from .watching import Cost
 # fills with values that wait to be read.
 _WAITING = 1024
 
+# What an event changes beside the columns.
+_STATE = (
+    "status",
+    "error",
+    "epochs",
+    "validating",
+    "_epoch_began",
+    "_epoch_open",
+    "_idle_since",
+    "_size_steps",
+    "_sizes",
+    "_step",
+    "_time",
+)
+
 _E = TypeVar("_E", bound=Event)
 
 _CLOCK = Series("time", "batch", "clock", "time", "train")
@@ -288,7 +303,7 @@ class History:
 
     def fold(self) -> None:
         """Move the waiting batches into the columns."""
-        if self._queue:
+        if self._queue or self._others:
             with self._lock:
                 self._settle()
 
@@ -297,9 +312,9 @@ class History:
         # Garbage that is collected in the midst of this may end the run; what comes of it is taken in below.
         if self._settling:
             return
-        self._settling = True
         began = self.cost.begin()
         try:
+            self._settling = True
             while self._queue or self._others:
                 while self._queue:
                     self._take_first(len(self._queue), self._queue, self._take_batches)
@@ -314,7 +329,8 @@ class History:
         columns = [column for points in [*self.points, self.clock] for column in points.columns]
         columns += [self._size_steps, self._sizes]
         lengths = [len(column) for column in columns]
-        known = len(self.points)
+        known, begun, marked = len(self.points), len(self.spans), len(self.marks)
+        state = {name: getattr(self, name) for name in _STATE}
         try:
             take(waiting[:count])
             del waiting[:count]
@@ -323,7 +339,8 @@ class History:
                 column.cut(length)
             for points in self.points[known:]:
                 del self._index[points.series.granularity, points.series.name]
-            del self.points[known:]
+            del self.points[known:], self.spans[begun:], self.marks[marked:]
+            vars(self).update(state)
             if isinstance(error, Exception):  # what failed once fails again
                 del waiting[:count]
             raise

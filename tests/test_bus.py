@@ -198,3 +198,15 @@ def test_unsubscribing_while_another_unsubscribes_loses_neither(bus):
     bus.unsubscribe(closing)
     Run("a", bus=bus).end()
     assert heard == []
+
+
+def test_a_run_that_cannot_be_recorded_does_not_cost_the_next_one_its_history(caplog):
+    bus = Bus()
+    run = Run("a", bus=bus)
+    run.history._start_epoch = None
+    run.begin_epoch(0)
+    run.begin_epoch(1)
+    with Run("b", bus=bus) as other:
+        other.log(loss=1.0)
+    assert other.history.batch["loss"].tolist() == [1]
+    assert caplog.text.count("not all of a run could be recorded") == 1

@@ -1,3 +1,4 @@
+import sys
 import threading
 import time
 
@@ -6,6 +7,7 @@ import pytest
 
 from epochwidget import (
     BatchEnded,
+    Bus,
     EpochEnded,
     EpochStarted,
     Evaluated,
@@ -379,3 +381,67 @@ def test_an_interrupt_while_batches_are_taken_in_costs_none(bus, name):
     assert run.history.batch["new"].tolist() == [2, 3]
     assert run.history.batch.steps("new").tolist() == [2, 3]
     assert len(run.history.clock) == run.history.step == 3
+
+
+def test_an_interrupt_at_any_line_leaves_a_history_that_goes_on():
+    """Each line of taking something in is interrupted once; whatever came before and after is there."""
+    lines = set()
+
+    def train(interrupt):
+        bus = Bus(strict=True)
+        run = Run("a", bus=bus)
+        for epoch in range(2):
+            for event in (
+                lambda epoch=epoch: run.begin_epoch(epoch, batches=2),
+                lambda: run.batch_ended({"loss": 1.0}, size=2),
+                lambda: run.batch_ended({"loss": 2.0}, size=2),
+                lambda: run.mark("here"),
+                lambda: run.end_epoch({"val_loss": 3.0}),
+            ):
+                try:
+                    event()
+                except KeyboardInterrupt:
+                    assert interrupt
+        try:
+            run.end()
+        except KeyboardInterrupt:
+            assert interrupt
+        return run.history
+
+    def check(history):
+        assert history.batch["loss"].tolist() == [1, 2, 1, 2]
+        assert history.batch.steps("loss").tolist() == [1, 2, 3, 4]
+        assert history.status == "completed"
+        assert [(span.epoch, span.first, span.batches) for span in history.spans] == [(0, 0, 2), (1, 2, 2)]
+        assert len(history.clock) == history.step == 4
+
+    taking = {"_take_others", "_take_batches", "_start_epoch", "_end_epoch", "_add_to_epoch", "_extend", "_points"}
+
+    def watch(act):
+        def enter(frame, event, argument):
+            if frame.f_code.co_name in taking and "history" in frame.f_code.co_filename:
+                return lambda frame, event, argument: act(frame) if event == "line" else None
+            return None
+
+        return enter
+
+    sys.settrace(watch(lambda frame: lines.add((frame.f_code.co_name, frame.f_lineno))))
+    history = train(interrupt=False)
+    sys.settrace(None)
+    check(history)
+    assert len(lines) > 30, "most of what takes events in was walked through"
+    for line in sorted(lines):
+        left = [1]
+
+        def interrupt(frame, line=line, left=left):
+            if left and (frame.f_code.co_name, frame.f_lineno) == line:
+                left.clear()
+                raise KeyboardInterrupt
+
+        sys.settrace(watch(interrupt))
+        try:
+            history = train(interrupt=True)
+        finally:
+            sys.settrace(None)
+        assert not left
+        check(history)
