@@ -118,7 +118,7 @@ describe("reading", () => {
     pointer("loss", "pointermove", 0.5);
     const tip = root.querySelector<HTMLElement>(".ew-tooltip")!;
     expect(tip.hidden).toBe(false);
-    expect(tip.querySelector("b")!.textContent).toMatch(/^epoch 1\.9\d · step 19\d · 3:1\d$/);
+    expect(tip.querySelector("b")!.textContent).toMatch(/^epoch 1\.8\d · step 18\d · 3:0\d$/);
     const words = [...tip.querySelectorAll(".ew-tooltip-words")].map((each) => each.textContent);
     expect(words).toEqual(["train batch", "train smoothed", "train epoch mean", "validation epoch"]);
     expect(tip.textContent).toContain("of epoch 2");

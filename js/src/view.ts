@@ -110,9 +110,12 @@ export class View {
     this.root.addEventListener("keydown", keepFromNotebook);
     applyTheme(this.root, settings.theme);
     this.#render();
-    // Tells of a new width, and also of being put into the page and taken out.
+    // Tells of a new width, and also of being put into the page and taken out; the card itself would tell of each
+    // height that it gets from being drawn as well.
+    const ruler = element("div", "");
+    this.root.prepend(ruler);
     this.#size = new ResizeObserver(() => this.#resized());
-    this.#size.observe(this.root);
+    this.#size.observe(ruler);
   }
 
   /** Takes over settings and shows them at once. */

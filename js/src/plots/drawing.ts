@@ -86,6 +86,7 @@ export function compose(motif: Motif): Picture {
   const { lines, x, log, width, ratio } = motif;
   const window = { start: x[0], end: x[1], columns: Math.round(width * ratio) };
   const strands: Strand[] = [];
+  const judged: (readonly number[])[] = [];
   const clipped = { count: 0, low: Infinity, high: -Infinity };
   let low = Infinity;
   let high = -Infinity;
@@ -106,6 +107,7 @@ export function compose(motif: Motif): Picture {
           : add(line, smoothed, stroke);
     if (smoothed !== null && stroke.beneath) add(line, smoothed, stroke);
     const values = seen(drawn, x);
+    judged.push(values);
     const range = robust(motif.clip ? values : [], log);
     const [least, most] = motif.clip ? [range.low, range.high] : ends(values);
     low = Math.min(low, least);
@@ -113,13 +115,11 @@ export function compose(motif: Motif): Picture {
   }
   if (motif.clip) {
     // One line's outlier may lie within what another shows.
-    for (const strand of strands) {
-      for (const value of seen(strand.sample, x)) {
-        if (value >= low && value <= high) continue;
-        clipped.count++;
-        if (value < low) clipped.low = Math.min(clipped.low, value);
-        else clipped.high = Math.max(clipped.high, value);
-      }
+    for (const value of judged.flat()) {
+      if (value >= low && value <= high) continue;
+      clipped.count++;
+      if (value < low) clipped.low = Math.min(clipped.low, value);
+      else clipped.high = Math.max(clipped.high, value);
     }
   }
   return { ...motif, strands, clipped, y: padded(low, high, log) };

@@ -6,7 +6,6 @@ import { Legend } from "../legend";
 import { type Item, Menu } from "../menu";
 import { type Line, type Panel, RATE, type Shown } from "../panels";
 import { having, type Settings, withShown } from "../settings";
-import { known } from "../store";
 import type { Palette } from "../theme";
 import type { Row } from "../tooltip";
 import type { Mark } from "../wire";
@@ -410,7 +409,7 @@ const PLAINLY = {
 } as const;
 
 /** The plot in words, for those who do not see it. */
-function summaryOf(panel: Panel, { shown }: Scene): string {
+function summaryOf(panel: Panel, { shown, marks }: Scene): string {
   const text = textOf(panel);
   const lines = panel.lines
     .filter((line) => line.shown && line.series.count > 0)
@@ -424,11 +423,11 @@ function summaryOf(panel: Panel, { shown }: Scene): string {
       return `${run}${label}, ${kind}: ${plural(series.count, "point")}, ${range}last ${text(series.last)}${top}${trend}.`;
     });
   if (lines.length === 0) return "No values yet.";
-  const [{ run, timeline }] = shown;
+  const [{ timeline }] = shown;
   return [
     `Plot of ${panel.title} over ${PLAINLY[timeline.axis]}${panel.log ? ", log scale" : ""}.`,
     ...lines,
-    ...known(run.marks)
+    ...marks
       .slice(0, 20)
       .map(
         (mark) =>
