@@ -406,7 +406,7 @@ describe("take away", () => {
   test("values as CSV, each exact", async () => {
     await mount({}, training(2, { name: 'a "b", c' }));
     const [name, blob] = await saved(() => menu("loss: more", "Save values as CSV"));
-    expect(name).toBe("a _b_ c loss.csv");
+    expect(name).toBe("a _b_, c loss.csv");
     const rows = (await blob.text()).trim().split("\r\n");
     expect(rows[0]).toBe("run,name,metric,split,granularity,kind,step,epoch,seconds,value");
     expect(rows[1]).toBe(`"a ""b"", c",loss,loss,train,batch,batch,1,,1,${1 + 1 / 10 + 1}`);

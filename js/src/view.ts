@@ -208,6 +208,7 @@ export class View {
     this.#showHeader();
     this.#runs.update(this.#store, runs, settings);
     this.#controls.root.hidden = first === undefined || settings.compact;
+    this.#empty.textContent = WAITING;
     this.#empty.hidden = first !== undefined;
     this.#panels.hidden = first === undefined;
     this.root.classList.toggle("ew-compact", settings.compact);
@@ -231,6 +232,8 @@ export class View {
       marks: first.run.allMarks().sort((a, b) => first.timeline.markPlace(a) - first.timeline.markPlace(b)),
       titles: open.map(({ title }) => title),
     };
+    this.#empty.textContent = seen.length > 0 ? "" : "Waiting for the first batch.";
+    this.#empty.hidden = seen.length > 0;
     this.#layOut(seen, scene, awake);
     this.#table.update(first.run, seen);
     this.#showTooltip();

@@ -381,7 +381,8 @@ function notesOf(panel: Panel): string[] {
   const several = panel.lines.length > 1;
   for (const { series, label, kind, of } of panel.lines) {
     const run = of.colour === null ? "" : `${of.name}: `;
-    const who = several ? `${run}${label} ${kind.replace(/, smoothed.*/, "")}: ` : "";
+    const whole = `${run}${label} ${kind.replace(/, smoothed.*/, "")}`;
+    const who = several ? `${whole.length > 80 ? `${whole.slice(0, 79)}…` : whole}: ` : "";
     const { extent } = series;
     const found = (["nan", "infinite"] as const)
       .filter((which) => extent[which] > 0)

@@ -153,7 +153,7 @@ export function download(content: Blob | string, type: string, name: string): vo
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   // What a file system would take for something else.
-  link.download = name.replace(/[^\p{L}\p{N} ._()-]+/gu, "_").slice(0, 80);
+  link.download = name.replace(/[\\/:*?"<>|\p{C}]+/gu, "_").slice(0, 80);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
