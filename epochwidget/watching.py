@@ -8,6 +8,8 @@ from threading import get_ident
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
+_NO_THREAD = -1
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -16,12 +18,17 @@ class Cost:
 
     Each thread adds to a number of its own, so that none waits for another. What is measured within something that is
     measured itself counts once.
+
+    Parameters
+    ----------
+    before
+        What it had taken before.
     """
 
     __slots__ = ("_of_thread",)
 
-    def __init__(self) -> None:
-        self._of_thread: dict[int, float] = {}
+    def __init__(self, before: float = 0.0) -> None:
+        self._of_thread: dict[int, float] = {_NO_THREAD: before}
 
     @property
     def seconds(self) -> float:
