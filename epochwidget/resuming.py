@@ -37,12 +37,14 @@ class Resumption:
         found = history if isinstance(history, History) else getattr(history, "history", None)
         if not isinstance(found, History):
             raise TypeError(f"{owner}(resume=...) needs a history, as ew.runs[-1] is one, got {history!r}.")
-        if bus.runs.find(found.run) is not found:
+        on_bus = bus.runs.find(found.run)  # what was given may be a copy of it
+        if on_bus is None:
             there_are = ", ".join(repr(one.title) for one in bus.runs) or "none"
             raise ValueError(
                 f"{owner}(resume=...): the run {found.title!r} is not on this bus any more, or never was; "
                 f"there are: {there_are}."
             )
+        found = on_bus
         if name is not None and checked_name("The name of a run", name) != found.name:
             raise ValueError(
                 f"{owner}(name={name!r}, resume=...): a run that goes on keeps its name, {found.name!r}; "
@@ -60,6 +62,10 @@ class Resumption:
         self.history = found
         self.epoch: int | None = epoch
         self._is_due = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy of what holds it, as of a callback, is for another training.
+        return type(None), ()
 
     def once(self) -> Resumption | None:
         """Return itself the first time it is asked, then None: what is trained after that is a run of its own."""

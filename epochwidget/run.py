@@ -109,7 +109,8 @@ class Run:
             raise ValueError(f"Run(purpose=...) has to be 'training' or 'lr search', got {purpose!r}.")
         self.bus = chosen(bus, "Run")
         # A callback has checked what it was given when it was made.
-        former = resume if isinstance(resume, Resumption) else resumption(resume, epoch, name, self.bus, "Run")
+        given = resume if isinstance(resume, Resumption) else resumption(resume, epoch, name, self.bus, "Run")
+        former = None if given is None else given.once()
         if former is not None:
             name = former.history.name
         self.name = f"run {self.bus.runs.begun + 1}" if name is None else checked_name("The name of a run", name)

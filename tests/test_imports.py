@@ -24,7 +24,7 @@ LAYERS = {
     "cell": {"run"},  # for its annotations
     "resuming": {"bus", "errors", "history"},
     "run": {"bus", "cell", "errors", "events", "history", "resuming", "scalars", "series", "watching"},
-    "iterations": {"bus", "run", "series"},
+    "iterations": {"bus", "resuming", "run", "series"},
     "wire": {"columns", "history", "panels"},
     "settings": {"history", "panels"},
     "widget": {"bus", "cell", "errors", "events", "history", "settings", "wire"},
