@@ -334,9 +334,8 @@ class History:
         return self.step, self.last_time
 
     def parts(self) -> Parts:
-        """Return all points, those of the clock first, all epochs and all marks, so that they belong together."""
+        """Return all points folded so far, the clock's first, all epochs and all marks: what belongs together."""
         with self._lock:
-            self.fold()
             return Parts(self.generation, [self.clock, *self.points], list(self.spans), list(self.marks))
 
     def fold(self) -> None:

@@ -34,19 +34,19 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     error      text or null: what made it fail, one line
     purpose    "training", or "lr search" for a run that is to be drawn over its learning rate
     started    seconds since 1970
-    elapsed    seconds since it started, or its duration once it has ended
+    elapsed    seconds it has taken; what passed between its end and its going on is not in it
     remaining  seconds or null
     watching   seconds of the training that watching it has cost so far, as measured by `History.watching`; set
                against ``elapsed``, the share of it. In a run's last frame that frame itself is not counted
+    validating seconds spent in validation so far, see `History`
     generation how often points of the run were dropped, for it went on from an earlier epoch. A page that sees a
                higher number than it has forgets all points, series, spans and marks of the run, and takes this
                frame as the first; one that sees a lower number leaves the frame alone
     resumed    [[step, time, at], ...]: where the run went on after it had ended: how many batches had ended, how
-               many seconds the run had taken, and when that was, in seconds since 1970. The clock on the wall of a
-               later point is ``at`` and what its clock is past ``time``; before the first of them it is ``started``
-               and its clock. Of two frames of one generation the one with more of these is the newer, and its
-               ``status`` may be "running" again
-    validating seconds spent in validation so far, see `History`
+               many seconds the run had taken, and when that was, in seconds since 1970. The time of day of a point
+               past ``step`` is ``at`` and what its clock is past ``time``; before the first of them it is
+               ``started`` and its clock. Of two frames of one generation the one with more of these is the newer,
+               and its ``status`` may be "running" again
     epoch      the present epoch, counted from 0, or null before the first
     epochs     where the epochs end (the last one shown is this number), or null where nobody knows
     batch      batches ended in the present epoch
@@ -171,6 +171,7 @@ def append(history: History, sent: Sent) -> bytes | None:
     bytes or None
         A frame, or None if there is nothing new. Call again while `behind` says so.
     """
+    history.fold()
     parts = history.parts()
     spans, marks = parts.spans, parts.marks
     frame = _Frame()
@@ -231,6 +232,7 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
     room, reserved = limit - _HEAD.size - 64, 0
     described: list[tuple[Parts, dict[str, Any], list[tuple[int, Points]]]] = []
     for history in reversed(list(histories)):
+        history.fold()
         parts = history.parts()
         run = _describe(history, parts)
         run["spans"] = _newest(_spans(parts.spans, 0), room // 4)
