@@ -57,7 +57,10 @@ class Cost:
 
 
 def counted(method: Method) -> Method:
-    """Count what a method of something that has a ``history`` takes as watching, on the clock of the wall."""
+    """Count what a method of something that has a ``history`` takes as watching, on the clock of the wall.
+
+    What is called when no run goes on, as by an evaluation after the training, costs no training anything.
+    """
 
     @wraps(method)
     def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -67,12 +70,15 @@ def counted(method: Method) -> Method:
             return method(self, *args, **kwargs)
         finally:
             present = _cost(self)
-            if present is not None:  # what begins a run is the first that it costs
-                present.end(began if present is cost else now)
+            if present is not None and present is not cost:  # what begins a run is the first that it costs
+                present.end(now)
+            elif cost is not None:
+                cost.end(began)
 
     return cast("Method", counting)
 
 
 def _cost(owner: Any) -> Cost | None:
-    found = getattr(getattr(owner, "history", None), "cost", None)
-    return found if isinstance(found, Cost) else None
+    history: Any = getattr(owner, "history", None)
+    found = getattr(history, "cost", None)
+    return found if isinstance(found, Cost) and history.status == "running" else None
