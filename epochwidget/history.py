@@ -278,15 +278,15 @@ class History:
 
         The first batch is left out of the pace, since frameworks compile and warm up in it.
         """
-        spans = self.spans
-        if self.status != "running" or not spans or self.epochs is None or len(self.clock) < 2:
+        spans, clock = self.spans, self.clock
+        if self.status != "running" or not spans or self.epochs is None or len(clock) < 2:
             return None
         now, batches = spans[-1], spans[-1].batches
         if not batches:
             return None
         first = spans[0].epoch
         done = now.epoch - first + min((self._step - now.first) / batches, 1)
-        warm = float(self.clock.values.array(0, 1)[0])
+        warm = float(clock.values.array(0, 1)[0])
         paced = done - 1 / batches
         if paced <= 0 or self.epochs <= first + done:
             return None

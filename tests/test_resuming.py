@@ -1,6 +1,7 @@
 """A run that goes on: nothing of it is lost, or what is dropped is dropped everywhere."""
 
 import gc
+import sys
 import threading
 import time
 
@@ -315,6 +316,35 @@ def test_of_a_run_that_goes_on_only_what_is_new_is_sent(bus, past):
         assert clock == pytest.approx(past.resumed[0].time, abs=1e-5)
         assert at == past.resumed[0].at
     assert losses(page) == [1, 1.1, 2, 2.1, 3, 3.1, 4, 4.1]
+
+
+def test_who_sends_while_a_run_is_cut_sends_nothing_wrong(bus, past):
+    pages, over = [], threading.Event()
+
+    def keep_sending():
+        page, sent = Page(), wire.Sent()
+        while not over.is_set():
+            send(past, sent, page)
+        send(past, sent, page)
+        pages.append(page)
+
+    threads = [threading.Thread(target=keep_sending) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for turn in range(300):
+            with Run(bus=bus, resume=past, epoch=turn % 3) as run:
+                train(run, 3, loss=float(turn))
+        over.set()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(pages) == len(threads)
+    for page in pages:
+        assert losses(page) == past.batch["loss"].tolist()
 
 
 @pytest.mark.parametrize("epoch", [None, 1])
