@@ -7,7 +7,17 @@
 """
 
 from .bus import Bus, bus
-from .events import BatchEnded, EpochEnded, EpochStarted, Evaluated, Marked, RunEnded, RunStarted, SeriesDeclared
+from .events import (
+    BatchEnded,
+    EpochEnded,
+    EpochStarted,
+    Evaluated,
+    Marked,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    SeriesDeclared,
+)
 from .history import History, Runs
 from .panels import Panel
 from .run import Run
@@ -31,6 +41,7 @@ __all__ = [
     "Panel",
     "Run",
     "RunEnded",
+    "RunResumed",
     "RunStarted",
     "Runs",
     "Series",

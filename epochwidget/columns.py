@@ -48,7 +48,7 @@ class Column:
     def cut(self, length: int) -> None:
         """Forget all but the first numbers."""
         kept = bisect_left(self._starts, length)
-        self._length = length
+        self._length = min(length, self._length)
         del self._chunks[kept:], self._starts[kept:]
 
     def array(self, start: int = 0, stop: int | None = None) -> Floats:

@@ -41,6 +41,22 @@ class RunStarted:
 
 
 @dataclass(slots=True)
+class RunResumed:
+    """A run that had ended goes on, after `step` batches and `time` seconds of its own.
+
+    ``at`` is when, in seconds since 1970: what passed in between is not of the run. With an ``epoch``, whatever lies
+    at or after the beginning of that epoch is dropped. ``epochs`` is where the epochs are to end, if anybody knows.
+    """
+
+    run: str
+    step: int
+    time: float
+    at: float
+    epoch: int | None = None
+    epochs: int | None = None
+
+
+@dataclass(slots=True)
 class SeriesDeclared:
     """The producer says what a name stands for, where the name alone does not tell (see `Series.of`)."""
 
@@ -124,9 +140,12 @@ class RunEnded:
     error: str | None = None
 
 
-Event = RunStarted | SeriesDeclared | EpochStarted | BatchEnded | Evaluated | EpochEnded | Marked | RunEnded
+Event = (
+    RunStarted | RunResumed | SeriesDeclared | EpochStarted | BatchEnded | Evaluated | EpochEnded | Marked | RunEnded
+)
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
+    RunResumed,
     SeriesDeclared,
     EpochStarted,
     BatchEnded,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from .events import (
     Marked,
     Purpose,
     RunEnded,
+    RunResumed,
     RunStarted,
     SeriesDeclared,
     Status,
@@ -32,15 +33,23 @@ from .watching import Cost
 # fills with values that wait to be read.
 _WAITING = 1024
 
-# What an event changes beside the columns.
+# What an event changes beside what it appends.
 _STATE = (
-    "status",
-    "error",
+    "clock",
+    "cost",
     "epochs",
+    "error",
+    "generation",
+    "marks",
+    "points",
+    "resumed",
+    "spans",
+    "status",
     "validating",
     "_epoch_began",
     "_epoch_open",
     "_idle_since",
+    "_index",
     "_size_steps",
     "_sizes",
     "_step",
@@ -75,6 +84,13 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def until(self, count: int) -> Points:
+        """Return the first so many of its points, as points of their own."""
+        kept = Points(self.series)
+        for own, column in zip(kept.columns, self.columns, strict=True):
+            own.extend(column.array(0, count))
+        return kept
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -139,12 +155,25 @@ class Span:
     """One epoch's place among the batches.
 
     ``first`` is the number of batches that had ended when it began, ``batches`` its length: the planned one while
-    it lasts, the true one afterwards, None while nobody knows.
+    it lasts, the true one afterwards, None while nobody knows. ``time``, ``watching`` and ``validating`` are the
+    seconds that the run had taken when the epoch began, and what of these was spent so.
     """
 
     epoch: int
     first: int
     batches: int | None
+    time: float = 0.0
+    watching: float = 0.0
+    validating: float = 0.0
+
+
+class Parts(NamedTuple):
+    """What a run is made of at one moment: nothing in here is ever cut, though it may grow."""
+
+    generation: int
+    points: list[Points]
+    spans: list[Span]
+    marks: list[Marked]
 
 
 class History:
@@ -179,6 +208,10 @@ class History:
         The epochs begun so far.
     marks : list of Marked
         What was marked.
+    resumed : list of RunResumed
+        Where the run was taken up again.
+    generation : int
+        How often something was dropped for that.
     validating : float
         Seconds spent in validation: from the last batch to each evaluation in the midst of an epoch, and to the end of
         each epoch that has values of validation. What else was done in that time is in it.
@@ -200,6 +233,8 @@ class History:
         self.points: list[Points] = []
         self.spans: list[Span] = []
         self.marks: list[Marked] = []
+        self.resumed: list[RunResumed] = []
+        self.generation = 0
         self.clock = Points(_CLOCK)
         self.validating = 0.0
         self.cost = Cost()
@@ -253,8 +288,12 @@ class History:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the run began, or how long it took."""
-        return time.time() - self.started if self.status == "running" else self._time
+        """Seconds since the run began, or how long it took; without those between its end and its going on."""
+        if self.status != "running":
+            return self._time
+        if self.resumed:
+            return self.resumed[-1].time + time.time() - self.resumed[-1].at
+        return time.time() - self.started
 
     @property
     def remaining(self) -> float | None:
@@ -262,14 +301,15 @@ class History:
 
         The first batch is left out of the pace, since frameworks compile and warm up in it.
         """
-        if self.status != "running" or not self.spans or self.epochs is None or len(self.clock) < 2:
+        spans, clock = self.spans, self.clock
+        if self.status != "running" or not spans or self.epochs is None or len(clock) < 2:
             return None
-        now, batches = self.spans[-1], self.spans[-1].batches
+        now, batches = spans[-1], spans[-1].batches
         if not batches:
             return None
-        first = self.spans[0].epoch
+        first = spans[0].epoch
         done = now.epoch - first + min((self._step - now.first) / batches, 1)
-        warm = float(self.clock.values.array(0, 1)[0])
+        warm = float(clock.values.array(0, 1)[0])
         paced = done - 1 / batches
         if paced <= 0 or self.epochs <= first + done:
             return None
@@ -301,6 +341,26 @@ class History:
             self._others.append(event)
             self._settle()
 
+    @property
+    def due(self) -> int:
+        """The epoch that comes next, counted from 0; one that did not come to its end comes again."""
+        spans = self.spans
+        if not spans:
+            return 0
+        return spans[-1].epoch if self._epoch_open else spans[-1].epoch + 1
+
+    def beginning(self, epoch: int) -> tuple[int, float]:
+        """Return how many batches and seconds the run had taken when an epoch began, or until now if it has not."""
+        for span in self.spans:
+            if span.epoch >= epoch:
+                return span.first, span.time
+        return self.step, self.last_time
+
+    def parts(self) -> Parts:
+        """Return all points folded so far, the clock's first, all epochs and all marks: what belongs together."""
+        with self._lock:
+            return Parts(self.generation, [self.clock, *self.points], list(self.spans), list(self.marks))
+
     def fold(self) -> None:
         """Move the waiting batches into the columns."""
         if self._queue or self._others:
@@ -312,7 +372,8 @@ class History:
         # Garbage that is collected in the midst of this may end the run; what comes of it is taken in below.
         if self._settling:
             return
-        began = self.cost.begin()
+        cost = self.cost
+        began = cost.begin()
         try:
             self._settling = True
             while self._queue or self._others:
@@ -322,25 +383,29 @@ class History:
                     self._take_first(1, self._others, self._take_others)
         finally:
             self._settling = False
-            self.cost.end(began)
+            cost.end(began)
 
     def _take_first(self, count: int, waiting: list[_E], take: Callable[[list[_E]], None]) -> None:
         """Take in the first events of a list and remove them from it, or do neither if an interrupt comes."""
         columns = [column for points in [*self.points, self.clock] for column in points.columns]
         columns += [self._size_steps, self._sizes]
         lengths = [len(column) for column in columns]
-        known, begun, marked = len(self.points), len(self.spans), len(self.marks)
+        lists: list[list[Any]] = [self.spans, self.marks, self.resumed]
+        ends = [len(each) for each in lists]
+        known = len(self.points)
         state = {name: getattr(self, name) for name in _STATE}
         try:
             take(waiting[:count])
             del waiting[:count]
         except BaseException as error:
+            vars(self).update(state)
             for column, length in zip(columns, lengths, strict=True):
                 column.cut(length)
             for points in self.points[known:]:
                 del self._index[points.series.granularity, points.series.name]
-            del self.points[known:], self.spans[begun:], self.marks[marked:]
-            vars(self).update(state)
+            del self.points[known:]
+            for each, end in zip(lists, ends, strict=True):
+                del each[end:]
             if isinstance(error, Exception):  # what failed once fails again
                 del waiting[:count]
             raise
@@ -359,6 +424,8 @@ class History:
                 case Marked():
                     self.marks.append(event)
                     self._time = max(self._time, event.time)
+                case RunResumed():
+                    self._resume(event)
                 case RunEnded():
                     self.status, self.error = event.status, event.error
                     self._time = event.time
@@ -456,7 +523,11 @@ class History:
             return
         self._epoch_open = True
         self._idle_since = None
-        self.spans.append(Span(event.epoch, event.step, event.batches))
+        self.spans.append(Span(event.epoch, event.step, event.batches, event.time, self.cost.seconds, self.validating))
+        self._begin_means()
+
+    def _begin_means(self) -> None:
+        """Let the means of the present epoch begin here."""
         self._epoch_began = {
             points.series.name: len(points) for points in self.points if points.series.granularity == "batch"
         }
@@ -482,6 +553,42 @@ class History:
         if self._epoch_open and self.spans[-1].epoch == event.epoch:
             self._epoch_open = False
             self.spans[-1].batches = event.step - self.spans[-1].first
+
+    def _resume(self, event: RunResumed) -> None:
+        self.cost = Cost(self.cost.seconds)  # whoever goes on with the run has measured nothing of it yet
+        if event.epoch is not None:
+            self._drop(event.epoch, event.step, event.time)
+        self._begin_means()
+        self._epoch_open, self._idle_since = False, None
+        self._step, self._time = event.step, event.time
+        if event.epochs is not None:
+            self.epochs = event.epochs
+        self.resumed.append(event)
+        self.status, self.error = "running", None
+
+    def _drop(self, epoch: int, step: int, time: float) -> None:
+        """Drop what lies at or after the beginning of an epoch.
+
+        What is kept is copied: who sends at this moment goes on with what was.
+        """
+
+        def before(points: Points) -> Points:
+            by_epoch = points.series.granularity == "epoch"
+            late = points.epochs.array() >= epoch if by_epoch else points.steps.array() > step
+            return points.until(int(late.argmax()) if late.any() else len(points))
+
+        kept = [span.epoch < epoch for span in self.spans]
+        first = kept.index(False) if False in kept else len(kept)
+        if first < len(kept):
+            self.cost = Cost(self.spans[first].watching)
+            self.validating = self.spans[first].validating
+        self.points = [points for points in map(before, self.points) if len(points)]
+        self._index = {(points.series.granularity, points.series.name): points for points in self.points}
+        self.clock = before(self.clock)
+        self.spans = self.spans[:first]
+        self.marks = [mark for mark in self.marks if mark.time < time]
+        self.resumed = [resumed for resumed in self.resumed if resumed.time < time]
+        self.generation += 1
 
 
 class Runs(Sequence[History]):

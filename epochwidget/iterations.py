@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from weakref import WeakSet, ref
 
 from .bus import Bus
+from .resuming import Resumption
 from .run import Run
 from .series import Split
 
@@ -44,6 +45,8 @@ class Iterations:
         The number of the first iteration, counted from 0.
     end
         Where the iterations are going to end, if known: 12 of them that begin with iteration 5 end at 17.
+    resume
+        The run to go on with, if any.
     trained_on
         Names of sets that are trained on, besides those which are called so.
     advice
@@ -61,9 +64,10 @@ class Iterations:
         first: int = 0,
         end: int | None = None,
         trained_on: Collection[str] = (),
+        resume: Resumption | None = None,
         advice: str,
     ) -> None:
-        self.run = Run(name, epochs=end or None, bus=bus)
+        self.run = Run(name, epochs=None if resume is not None else end or None, bus=bus, resume=resume)
         self.run.lives_within_call(lambda: None)
         self._next, self._end = first, end
         self._begun: int | None = None

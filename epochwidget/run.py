@@ -13,6 +13,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeVar, get_args
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from . import cell
 from .bus import Bus, chosen
@@ -25,11 +26,13 @@ from .events import (
     Marked,
     Purpose,
     RunEnded,
+    RunResumed,
     RunStarted,
     SeriesDeclared,
     Status,
 )
 from .history import History
+from .resuming import Resumption, resumption
 from .scalars import rates, scalar
 from .series import LEARNING_RATE, Granularity, Kind, Series, Split
 from .watching import counted
@@ -41,6 +44,9 @@ _LONGEST_ERROR = 500
 # Of so many batches one is measured for what watching it costs, and before that each. A prime number, so as not to
 # fall in step with what is done every so many batches.
 _SAMPLED = 61
+
+# The handles of runs by their id: a run that goes on has a new one, and the former has to end.
+_handles: WeakValueDictionary[str, Run] = WeakValueDictionary()
 
 _log = logging.getLogger("epochwidget")
 
@@ -72,11 +78,18 @@ class Run:
     purpose
         ``"training"``, or ``"lr search"`` for a run that raises the learning rate to see what the loss does: it is
         drawn over the learning rate.
+    resume
+        A run to go on with instead of beginning a new one: its history, for example ``ew.runs[-1]``. Its steps, epochs
+        and clock go on where they ended; the time in between is not of the run. Is it still going on, it is stopped.
+    epoch
+        With `resume`: go on from the beginning of that epoch, counted from 0, and drop from the history what lies at
+        or after it.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, the name is empty, or `epochs` is below 1.
+        If an argument is none of these, the name is empty, `epochs` is below 1, or what is to go on is not on the bus
+        or has not come to `epoch`.
     """
 
     def __init__(
@@ -86,18 +99,23 @@ class Run:
         epochs: int | None = None,
         bus: Bus | None = None,
         purpose: Purpose = "training",
+        resume: Any = None,
+        epoch: int | None = None,
         **unknown: Any,
     ) -> None:
         if unknown:
-            raise unknown_keywords("Run", unknown, ("name", "epochs", "bus", "purpose"))
+            raise unknown_keywords("Run", unknown, ("name", "epochs", "bus", "purpose", "resume", "epoch"))
         if purpose not in get_args(Purpose):
             raise ValueError(f"Run(purpose=...) has to be 'training' or 'lr search', got {purpose!r}.")
-        self.id = uuid4().hex
         self.bus = chosen(bus, "Run")
+        # A callback has checked what it was given when it was made.
+        given = resume if isinstance(resume, Resumption) else resumption(resume, epoch, name, self.bus, "Run")
+        former = None if given is None else given.once()
+        if former is not None:
+            name = former.history.name
         self.name = f"run {self.bus.runs.begun + 1}" if name is None else checked_name("The name of a run", name)
         self._planned = None if epochs is None else checked_count("The number of epochs", epochs)
         self._status: Status = "running"
-        self._steps = count(1)
         self._step = 0
         self._names: set[str] = set()
         self._declared: set[tuple[Granularity, str]] = set()
@@ -112,19 +130,46 @@ class Run:
         self._before_end: list[Callable[[], object]] = []
         self._batch: dict[str, Any] | None = None
         self._batch_size: float | None = None
-        self._origin = perf_counter()
-        self.bus.emit(RunStarted(self.id, self.name, time.time(), self._planned, purpose))
-        history = self.bus.runs.find(self.id)
-        assert history is not None, "a bus keeps the history of every run"
-        self.history: History = history
+        #: The first epoch of this handle's, and by how much it differs from how a framework counts it, once known.
+        self._first_epoch = 0
+        self._shift: int | None = 0
+        self._origin = began = perf_counter()
+        self.history: History = self._begin(purpose) if former is None else self._go_on(former)
+        self._steps = count(self._step + 1)
         cell.watch(self)
-        history.cost.end(self._origin)
+        _handles[self.id] = self
+        self.history.cost.end(began)
         if _in_child_process():
             _log.warning(
                 "[epochwidget] %r trains in a child process, from which nothing reaches the widget in the notebook; "
                 "its history is in that process alone.",
                 self.name,
             )
+
+    def _begin(self, purpose: Purpose) -> History:
+        self.id = uuid4().hex
+        self.bus.emit(RunStarted(self.id, self.name, time.time(), self._planned, purpose))
+        history = self.bus.runs.find(self.id)
+        assert history is not None, "a bus keeps the history of every run"
+        return history
+
+    def _go_on(self, former: Resumption) -> History:
+        history = former.history
+        self.id = history.run
+        handle = _handles.get(self.id)
+        if handle is not None:  # of a training that was left by an exception which no hook told of
+            handle.end("stopped")
+        if former.epoch is None:
+            self._step, at, self._first_epoch = history.step, history.last_time, history.due
+        else:
+            self._step, at = history.beginning(former.epoch)
+            self._first_epoch = former.epoch
+        self._epoch_due = self._first_epoch
+        self._shift = None
+        self._origin -= at
+        self.bus.emit(RunResumed(self.id, self._step, at, time.time(), former.epoch, self._planned))
+        self._planned = history.epochs
+        return history
 
     def __repr__(self) -> str:
         return f"<Run {self.name!r}: {self.status}, {self._step} steps>"
@@ -166,8 +211,8 @@ class Run:
         Parameters
         ----------
         epochs
-            How many, or a ``range`` where they do not begin at 0 (a run that is taken up again), by default what
-            was given to `Run`.
+            How many, or a ``range`` where they do not begin at 0, by default what was given to `Run`. In a run that
+            goes on (``Run(resume=history)``) it is how many there are to be in all: those that were are left out.
 
         Returns
         -------
@@ -180,7 +225,13 @@ class Run:
             epochs = self._planned
         if epochs is None:
             raise TypeError("run.epochs() has to be told how many epochs there are, for example run.epochs(3).")
-        plan = epochs if isinstance(epochs, range) else range(checked_count("The number of epochs", epochs))
+        first = self._first_epoch
+        plan = epochs if isinstance(epochs, range) else range(first, checked_count("The number of epochs", epochs))
+        if not plan and not isinstance(epochs, range):
+            raise ValueError(
+                f"run.epochs({epochs}): the run {self.name!r} has had {first} epochs and none is left; say how many "
+                f"there are to be in all, for example run.epochs({first + 1})."
+            )
         if not plan or plan.step != 1 or plan.start < 0:
             raise ValueError(f"A range of epochs counts up from 0 or more by one, got {epochs!r}.")
         self._check_running("epochs")
@@ -223,7 +274,7 @@ class Run:
         if self._epoch is None:
             self._begin_due_epoch(length)
         elif length is not None:
-            self.begin_epoch(self._epoch, batches=self._step - self._epoch_first + length)
+            self._begin_epoch(self._epoch, self._step - self._epoch_first + length)
         values: dict[str, Any] | None = None
         try:
             for batch in batches:
@@ -384,14 +435,14 @@ class Run:
         self._declared.add((granularity, name))
         self.bus.emit(SeriesDeclared(self.id, Series(name, granularity, kind, metric, split)))
 
-    @counted
     def begin_epoch(self, epoch: int, *, batches: int | None = None, epochs: int | None = None) -> None:
         """Begin an epoch, or tell more of the one that has begun.
 
         Parameters
         ----------
         epoch
-            Counted from 0.
+            Counted from 0. In a run that goes on, a framework that counts from 0 again is counted on from where the
+            run was, see `numbered`; one that says where it goes on is believed.
         batches
             How many batches it is going to have, if known.
         epochs
@@ -399,8 +450,19 @@ class Run:
         """
         # Frameworks count in NumPy's integers, too, which are no JSON.
         epoch, batches = int(epoch), None if batches is None else int(batches)
+        if self._shift is None:
+            self._shift = self._first_epoch if epoch == 0 else 0
+        planned = None if epochs is None else self.numbered(int(epochs))
+        self._begin_epoch(self.numbered(epoch), batches, planned)
+
+    def numbered(self, epoch: int) -> int:
+        """Return the number, counted from 0, that the run gives to what a framework calls so."""
+        return epoch + (self._shift or 0)
+
+    @counted
+    def _begin_epoch(self, epoch: int, batches: int | None = None, epochs: int | None = None) -> None:
         if epochs is not None:
-            self._planned = int(epochs)
+            self._planned = epochs
         if self._epoch != epoch:
             self._epoch, self._epoch_first = epoch, self._step
             self._epoch_counted = self._epoch_walked = False
@@ -458,7 +520,7 @@ class Run:
 
     def _begin_due_epoch(self, batches: int | None = None) -> None:
         if self._epoch is None and self._status == "running":
-            self.begin_epoch(self._epoch_due, batches=batches)
+            self._begin_epoch(self._epoch_due, batches)
             self._epoch_counted = self._in_epochs
 
     @counted
@@ -512,7 +574,7 @@ class Run:
         if self._status != "running":
             raise RuntimeError(
                 f"run.{what}() came after the run {self.name!r} had ended ({self._status}); "
-                f"begin a new one with ew.Run(...)."
+                f"begin a new one with ew.Run(...), or go on with ew.Run(resume=...)."
             )
 
 

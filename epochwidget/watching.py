@@ -8,6 +8,8 @@ from threading import get_ident
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
+_NO_THREAD = -1
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -16,12 +18,17 @@ class Cost:
 
     Each thread adds to a number of its own, so that none waits for another. What is measured within something that is
     measured itself counts once.
+
+    Parameters
+    ----------
+    before
+        What it had taken before.
     """
 
     __slots__ = ("_of_thread",)
 
-    def __init__(self) -> None:
-        self._of_thread: dict[int, float] = {}
+    def __init__(self, before: float = 0.0) -> None:
+        self._of_thread: dict[int, float] = {_NO_THREAD: before}
 
     @property
     def seconds(self) -> float:
@@ -50,7 +57,10 @@ class Cost:
 
 
 def counted(method: Method) -> Method:
-    """Count what a method of something that has a ``history`` takes as watching, on the clock of the wall."""
+    """Count what a method of something that has a ``history`` takes as watching, on the clock of the wall.
+
+    What is called when no run goes on, as by an evaluation after the training, costs no training anything.
+    """
 
     @wraps(method)
     def counting(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -60,12 +70,15 @@ def counted(method: Method) -> Method:
             return method(self, *args, **kwargs)
         finally:
             present = _cost(self)
-            if present is not None:  # what begins a run is the first that it costs
-                present.end(began if present is cost else now)
+            if present is not None and present is not cost:  # what begins a run is the first that it costs
+                present.end(now)
+            elif cost is not None:
+                cost.end(began)
 
     return cast("Method", counting)
 
 
 def _cost(owner: Any) -> Cost | None:
-    found = getattr(getattr(owner, "history", None), "cost", None)
-    return found if isinstance(found, Cost) else None
+    history: Any = getattr(owner, "history", None)
+    found = getattr(history, "cost", None)
+    return found if isinstance(found, Cost) and history.status == "running" else None

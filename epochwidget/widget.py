@@ -17,7 +17,7 @@ import traitlets
 from . import cell, wire
 from .bus import Bus, chosen
 from .errors import unknown_keywords
-from .events import RunEnded, RunStarted
+from .events import RunEnded, RunResumed, RunStarted
 from .history import History
 from .settings import Settings, find_run
 
@@ -134,7 +134,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
         self._bus = chosen(bus, "EpochWidget")
         self._sent: dict[str, wire.Sent] = {}
-        self._done: set[str] = set()
+        # Those that have ended, with how often they had been taken up again: they get no more points.
+        self._done: set[tuple[str, int]] = set()
         self._lock = RLock()
         self._at_work = False
         self._sender: Thread | None = None
@@ -146,7 +147,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         self._snapshot_due = False
         super().__init__(**view)
         self._closed = Signal()
-        self._bus.subscribe(self._run_started, RunStarted)
+        self._bus.subscribe(self._run_started, RunStarted, RunResumed)
         self._bus.subscribe(self._run_ended, RunEnded)
         with self._alone():
             self._sent = self._take_snapshot()
@@ -186,7 +187,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             # A page that was loaded meanwhile has nothing of those that were left out.
             shown = {history.run for history in self._shown()}
             self._sent = {run: sent for run, sent in self._sent.items() if run in shown}
-            self._done &= shown
+            self._done = {done for done in self._done if done[0] in shown}
         self._catch_up()
         self._start_sender()
 
@@ -194,7 +195,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         self._cells.discard(cell_id)
         self._out_of_sight = not self._cells
 
-    def _run_started(self, _event: RunStarted) -> None:
+    def _run_started(self, _event: RunStarted | RunResumed) -> None:
         self._start_sender()
 
     def _run_ended(self, _event: RunEnded) -> None:
@@ -279,11 +280,12 @@ class EpochWidget(Settings, anywidget.AnyWidget):
 
     def _send_new(self) -> None:
         for history in self._shown():
-            if history.run not in self._done:
+            done = history.run, len(history.resumed) + history.generation
+            if done not in self._done:
                 ended = history.status != "running"
                 self._send_run(history)
-                if ended:  # it gets no more points
-                    self._done.add(history.run)
+                if ended:
+                    self._done.add(done)
 
     def _send_run(self, history: History) -> None:
         sent = self._sent.setdefault(history.run, wire.Sent())

@@ -34,11 +34,19 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     error      text or null: what made it fail, one line
     purpose    "training", or "lr search" for a run that is to be drawn over its learning rate
     started    seconds since 1970
-    elapsed    seconds since it started, or its duration once it has ended
+    elapsed    seconds it has taken; what passed between its end and its going on is not in it
     remaining  seconds or null
     watching   seconds of the training that watching it has cost so far, as measured by `History.watching`; set
                against ``elapsed``, the share of it. In a run's last frame that frame itself is not counted
-    validating  seconds spent in validation so far, see `History`
+    validating seconds spent in validation so far, see `History`
+    generation how often points of the run were dropped, for it went on from an earlier epoch. A page that sees a
+               higher number than it has forgets all points, series, spans and marks of the run, and takes this
+               frame as the first; one that sees a lower number leaves the frame alone
+    resumed    [[step, time, at], ...]: where the run went on after it had ended: how many batches had ended, how
+               many seconds the run had taken, and when that was, in seconds since 1970. The time of day of a point
+               past ``step`` is ``at`` and what its clock is past ``time``; before the first of them it is
+               ``started`` and its clock. Of two frames of one generation the one with more of these is the newer,
+               and its ``status`` may be "running" again
     epoch      the present epoch, counted from 0, or null before the first
     epochs     where the epochs end (the last one shown is this number), or null where nobody knows
     batch      batches ended in the present epoch
@@ -94,7 +102,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .columns import Floats
-from .history import History, Points
+from .history import History, Parts, Points
 from .panels import label, panel
 
 VERSION = 1
@@ -114,8 +122,12 @@ _HEAD = struct.Struct("<II")
 
 @dataclass(slots=True)
 class Sent:
-    """What of one run the page has been sent: how many points of each series, how many spans and marks."""
+    """What of one run the page has been sent: how many points of each series, how many spans and marks.
 
+    It is of one generation of the run: what was dropped since, the page forgets, and all is sent anew.
+    """
+
+    generation: int = 0
     points: dict[int, int] = field(default_factory=dict)
     spans: int = 0
     marks: int = 0
@@ -160,14 +172,17 @@ def append(history: History, sent: Sent) -> bytes | None:
         A frame, or None if there is nothing new. Call again while `behind` says so.
     """
     history.fold()
-    spans = list(history.spans)
-    marks = list(history.marks)
+    parts = history.parts()
+    spans, marks = parts.spans, parts.marks
     frame = _Frame()
-    run = _describe(history)
+    run = _describe(history, parts)
+    dropped = parts.generation != sent.generation
+    if dropped:
+        sent.generation, sent.points, sent.spans, sent.marks = parts.generation, {}, 0, 0
     # The last span is sent again each time, for its length becomes known late.
     run["spans"] = _spans(spans, max(sent.spans - 1, 0))
     run["marks"] = _marks(marks, sent.marks)
-    for number, points in _numbered(history):
+    for number, points in enumerate(parts.points):
         start = sent.points.get(number)
         if start is None:
             run["series"].append(_series(number, points))
@@ -177,16 +192,19 @@ def append(history: History, sent: Sent) -> bytes | None:
             run["columns"].append(_column(frame, number, points, start, count))
         sent.points[number] = start + count
     new = run["columns"] or run["series"] or run["marks"]["items"] or len(spans) > sent.spans
-    if not new and history.status == sent.status:
+    if not new and not dropped and run["status"] == sent.status:
         return None
-    sent.spans, sent.marks, sent.status = len(spans), len(marks), history.status
+    sent.spans, sent.marks, sent.status = len(spans), len(marks), run["status"]
     frame.runs.append(run)
     return frame.encode()
 
 
 def behind(history: History, sent: Sent) -> bool:
     """Tell whether a run has points that were not sent."""
-    return any(sent.points.get(number, 0) < len(points) for number, points in _numbered(history))
+    parts = history.parts()
+    return sent.generation != parts.generation or any(
+        sent.points.get(number, 0) < len(points) for number, points in enumerate(parts.points)
+    )
 
 
 def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple[bytes, dict[str, Sent]]:
@@ -211,19 +229,20 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
         Of each run that the frame holds in full, what a page that reads it has.
     """
     frame = _Frame()
-    room = limit - _HEAD.size - 64
-    described: list[tuple[History, dict[str, Any], list[tuple[int, Points]]]] = []
+    room, reserved = limit - _HEAD.size - 64, 0
+    described: list[tuple[Parts, dict[str, Any], list[tuple[int, Points]]]] = []
     for history in reversed(list(histories)):
         history.fold()
-        run = _describe(history)
-        run["spans"] = _newest(_spans(history.spans, 0), room // 4)
-        run["marks"] = _newest(_marks(history.marks, 0), room // 4)
+        parts = history.parts()
+        run = _describe(history, parts)
+        run["spans"] = _newest(_spans(parts.spans, 0), room // 4)
+        run["marks"] = _newest(_marks(parts.marks, 0), room // 4)
         cost = len(json.dumps(run)) + 2
         if cost > room // (2 if described else 1):
             break
         numbered: list[tuple[int, Points]] = []
         least = 0
-        for number, points in _numbered(history):
+        for number, points in enumerate(parts.points):
             series = _series(number, points)
             of_series = len(json.dumps(series)) + _COLUMN_ENTRY
             # A series that has room for its name alone would be of no use.
@@ -233,16 +252,17 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
             cost += of_series
             run["series"].append(series)
             numbered.append((number, points))
-        if described and cost > room // 2:
+        if described and cost + least > room // 2:
             break
-        room -= cost
-        described.append((history, run, numbered))
+        room -= cost + least
+        reserved += least
+        described.append((parts, run, numbered))
     lengths = [len(points) * _width(points) for _, _, numbered in described for _, points in numbered]
-    share = _share(lengths, max(room, 0) // _NUMBER)
+    share = _share(lengths, max(room + reserved, 0) // _NUMBER)
     complete: dict[str, Sent] = {}
-    for history, run, numbered in reversed(described):
-        sent = Sent(spans=len(history.spans), marks=len(history.marks), status=history.status)
-        whole = len(numbered) == len(history.points) + 1 and run["spans"]["start"] == 0 and run["marks"]["start"] == 0
+    for parts, run, numbered in reversed(described):
+        sent = Sent(parts.generation, spans=len(parts.spans), marks=len(parts.marks), status=run["status"])
+        whole = len(numbered) == len(parts.points) and run["spans"]["start"] == 0 and run["marks"]["start"] == 0
         for number, points in numbered:
             count = len(points)
             if count * _width(points) <= share:
@@ -254,7 +274,7 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
                 whole = False
             sent.points[number] = count
         if whole:
-            complete[history.run] = sent
+            complete[run["id"]] = sent
         frame.runs.append(run)
     return frame.encode(), complete
 
@@ -294,8 +314,8 @@ def extremes(values: Floats, keep: int) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate(([0], lowest, highest, first_odd, [n - 1])))
 
 
-def _describe(history: History) -> dict[str, Any]:
-    span = history.spans[-1] if history.spans else None
+def _describe(history: History, parts: Parts) -> dict[str, Any]:
+    span = parts.spans[-1] if parts.spans else None
     remaining = history.remaining
     return {
         "id": history.run,
@@ -306,6 +326,8 @@ def _describe(history: History) -> dict[str, Any]:
         "started": history.started,
         "elapsed": round(history.elapsed, 3),
         "remaining": None if remaining is None else round(remaining, 3),
+        "generation": parts.generation,
+        "resumed": [[resumed.step, round(resumed.time, 6), resumed.at] for resumed in history.resumed],
         "watching": round(history.watching, 6),
         "validating": round(history.validating, 6),
         "epoch": None if span is None else span.epoch,
@@ -336,11 +358,6 @@ def _newest(stretch: dict[str, Any], room: int) -> dict[str, Any]:
         left_out = (len(stretch["items"]) + 1) // 2
         stretch = {"start": stretch["start"] + left_out, "items": stretch["items"][left_out:]}
     return stretch
-
-
-def _numbered(history: History) -> Iterable[tuple[int, Points]]:
-    yield 0, history.clock
-    yield from enumerate(list(history.points), start=1)
 
 
 def _series(number: int, points: Points) -> dict[str, Any]:

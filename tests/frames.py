@@ -59,6 +59,10 @@ class Page:
         self.marks: list[Any] = []
 
     def take(self, run: dict[str, Any]) -> None:
+        if run["generation"] < self.facts.get("generation", 0):
+            return
+        if run["generation"] > self.facts.get("generation", 0):
+            self.series, self.spans, self.marks = {}, [], []
         self.facts = {name: part for name, part in run.items() if not isinstance(part, (list, dict))}
         for stretch, items in ((run["spans"], self.spans), (run["marks"], self.marks)):
             assert stretch["start"] <= len(items), "no gap"

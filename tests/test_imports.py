@@ -22,8 +22,9 @@ LAYERS = {
     "history": {"columns", "events", "scalars", "series", "watching"},
     "bus": {"events", "history"},
     "cell": {"run"},  # for its annotations
-    "run": {"bus", "cell", "errors", "events", "history", "scalars", "series", "watching"},
-    "iterations": {"bus", "run", "series"},
+    "resuming": {"bus", "errors", "history"},
+    "run": {"bus", "cell", "errors", "events", "history", "resuming", "scalars", "series", "watching"},
+    "iterations": {"bus", "resuming", "run", "series"},
     "wire": {"columns", "history", "panels"},
     "settings": {"history", "panels"},
     "widget": {"bus", "cell", "errors", "events", "history", "settings", "wire"},
@@ -82,7 +83,7 @@ def test_cell_knows_run_by_its_type_only():
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "callbacks").glob("*.py")), ids=lambda path: path.stem)
 def test_a_callback_knows_neither_the_page_nor_a_sibling(path):
-    known = {"run", "iterations", "bus", "history", "series", "events", "errors", "scalars", "watching"}
+    known = {"run", "iterations", "bus", "history", "series", "events", "errors", "scalars", "watching", "resuming"}
     assert imported(path)[0] <= known
 
 

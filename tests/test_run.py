@@ -84,8 +84,10 @@ def test_a_run_is_on_the_shared_bus_unless_told_otherwise():
 
 
 def test_an_unknown_keyword_names_the_nearest(bus):
-    with pytest.raises(TypeError, match=r"^Run\(\) does not know 'epoch' \(did you mean 'epochs'\?\); it takes bus, "):
-        Run("a", bus=bus, epoch=3)
+    with pytest.raises(
+        TypeError, match=r"^Run\(\) does not know 'epoches' \(did you mean 'epochs'\?\); it takes bus, "
+    ):
+        Run("a", bus=bus, epoches=3)
 
 
 @pytest.mark.parametrize(
@@ -561,7 +563,8 @@ def test_nothing_can_be_told_of_a_run_that_has_ended(bus, what, call):
     with pytest.raises(RuntimeError) as raised:
         call(run)
     assert str(raised.value) == (
-        f"run.{what}() came after the run 'a' had ended (stopped); begin a new one with ew.Run(...)."
+        f"run.{what}() came after the run 'a' had ended (stopped); "
+        "begin a new one with ew.Run(...), or go on with ew.Run(resume=...)."
     )
     assert run.history.batch["loss"].tolist() == [0.5]
 

@@ -14,6 +14,7 @@ from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
 from ..history import History
 from ..iterations import Harmless, Iterations, Result
+from ..resuming import resumption
 from ..watching import counted
 
 check_version("catboost", catboost.__version__, "1.2", "2")
@@ -52,18 +53,32 @@ class EpochCallback:
         What to call the run, by default ``"run 1"``, ``"run 2"``, ...
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first ``fit`` goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Iterations that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the iteration, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, or the name is empty.
+        If an argument is none of these, the name is empty, or what is to go on is not there.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
+        self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._iterations: Iterations | None = None
         self._harmless = Harmless()
         self._last = 0
@@ -109,7 +124,7 @@ class EpochCallback:
         rate = parameters.get("learning_rate")
         self._rate = None if rate is None else float(rate)
         end = int(parameters.get("iterations", _DEFAULT_ITERATIONS)) if parameters else None
-        iterations = Iterations(self._name, self._bus, first=first, end=end, advice=_ADVICE)
+        iterations = Iterations(self._name, self._bus, first=first, end=end, resume=self._resumption, advice=_ADVICE)
         if wrapper is not None:
             # An exception keeps what the call has of its own longer than `fit` lasts.
             iterations.lasts_as_long_as(wrapper, lambda: _is_fitting(model))

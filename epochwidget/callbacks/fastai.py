@@ -29,6 +29,7 @@ from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..events import Purpose
 from ..history import History
+from ..resuming import resumption
 from ..run import Run
 from ..scalars import scalar
 from ..series import Kind, Series, Split
@@ -72,11 +73,16 @@ class EpochCallback(Callback):  # type: ignore[misc]
         What to call the run, by default the model's class.
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first fit goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Epochs that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the epoch, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, or the name is empty.
+        If an argument is none of these, the name is empty, or what is to go on is not there.
     """
 
     order = Recorder.order + 1
@@ -86,6 +92,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
     # Of these a copy has its own.
     _stateattrs = (
         "_run",
+        "_resumption",
         "_columns",
         "_rates",
         "_seen",
@@ -95,17 +102,27 @@ class EpochCallback(Callback):  # type: ignore[misc]
         "_in_epoch",
     )
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         super().__init__()
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
         self._init_state()
+        self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
 
     def _init_state(self) -> None:
         super()._init_state()
         self._run: Run | None = None
+        self._resumption = None
         self._forget()
 
     def _forget(self) -> None:
@@ -238,7 +255,9 @@ class EpochCallback(Callback):  # type: ignore[misc]
         schedule = sys.modules.get("fastai.callback.schedule")
         searches = schedule is not None and any(isinstance(callback, schedule.LRFinder) for callback in learn.cbs)
         purpose: Purpose = "lr search" if searches else "training"
-        self._run = run = Run(self._name or type(get_model(learn.model)).__name__, bus=self._bus, purpose=purpose)
+        name = self._name or type(get_model(learn.model)).__name__
+        former = None if searches else self._resumption
+        self._run = run = Run(name, bus=self._bus, purpose=purpose, resume=former)
         self._forget()
         run.lives_within_call(self._forget)
         run.declare("smooth_loss", metric="loss", kind="smoothed")

@@ -29,6 +29,7 @@ from ignite.metrics import Metric, MetricsLambda, RunningAverage
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
+from ..resuming import resumption
 from ..run import Run
 from ..scalars import rates, scalar
 from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
@@ -75,18 +76,32 @@ class EpochCallback:
         What to call the run, by default ``"run 1"``, ``"run 2"``, ...
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first ``run`` goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Epochs that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the epoch, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, or the name is empty.
+        If an argument is none of these, the name is empty, or what is to go on is not there.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
+        self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._hooks: list[_Hook] = []
         self._trainer: Engine | None = None
         self._optimizers: dict[str, Any] = {}
@@ -100,6 +115,7 @@ class EpochCallback:
         self._rates: dict[str, Any] = {}
         self._iteration: int | None = None  # the one that goes on
         self._epoch_open = self._epoch_over = False
+        self._first = 0  # how many batches the run had when it went on
         self._means: list[str] = []
         self._uses: dict[str, _Use] = {}
         self._former: dict[str, Any] = {}
@@ -317,7 +333,9 @@ class EpochCallback:
             isinstance(getattr(handler, "__self__", None), FastaiLRFinder)
             for handler, _, _ in trainer._event_handlers.get(Events.STARTED, ())
         )
-        self._run = Run(self._name, bus=self._bus, purpose="lr search" if searches else "training")
+        former = None if searches else self._resumption
+        self._run = Run(self._name, bus=self._bus, purpose="lr search" if searches else "training", resume=former)
+        self._first = self._run.step
         self._run.lives_within_call(self._finish)
 
     def _resume(self, trainer: Engine) -> None:
@@ -332,7 +350,7 @@ class EpochCallback:
         if epochs is None and iterations is not None and length is not None:
             epochs = math.ceil(iterations / length)
         batches = length
-        if length is not None and done % length and self._the_run.step == 0:
+        if length is not None and done % length and self._the_run.step == self._first:
             batches = None  # a training that is resumed within an epoch, or begins the next after one that was cut
         elif length is not None and iterations is not None:
             batches = min(length, iterations - done)

@@ -36,6 +36,7 @@ from keras import ops
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
+from ..resuming import resumption
 from ..run import Run
 
 check_version("keras", keras.__version__, "3.8", "4")
@@ -83,19 +84,33 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         What to call the run, by default the model's name.
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first ``fit`` goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Epochs that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the epoch, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, or the name is empty.
+        If an argument is none of these, the name is empty, or what is to go on is not there.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         super().__init__()
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
+        self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._run: Run | None = None
         self._step: _WatchedStep | None = None
         self._ended: list[tuple[float, int, dict[str, Any]]] = []
@@ -123,7 +138,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         if self._run is not None:  # does nothing if it has ended; after an interrupt no hook has told
             self._run.end("stopped")
-        self._run = Run(self._name or self.model.name, bus=self._bus)
+        self._run = Run(self._name or self.model.name, bus=self._bus, resume=self._resumption)
         self._run.lives_within_call(self._finish)
         self._ended, self._names, self._due = [], {}, 0.0
         self._rate_name = "lr"
@@ -175,9 +190,11 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if stopper.stopped_epoch > 0:
                 self._the_run.mark("early stopping")
             if stopper.restore_best_weights and stopper.best_weights is not None:
-                for span in self._the_run.history.spans:
-                    if span.epoch == stopper.best_epoch:
+                best = self._the_run.numbered(stopper.best_epoch)
+                for span in reversed(self._the_run.history.spans):
+                    if span.epoch == best:
                         self._the_run.mark("weights restored from here", step=span.first + (span.batches or 0))
+                        break
         self._the_run.end()
 
     @property

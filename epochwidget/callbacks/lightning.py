@@ -29,6 +29,7 @@ from torch import Tensor
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
+from ..resuming import resumption
 from ..run import Run
 from ..scalars import rates, scalar, to_floats
 from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
@@ -91,19 +92,33 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
         What to call the run, by default the name of the module's class.
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first ``fit`` goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Epochs that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the epoch, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, or the name is empty.
+        If an argument is none of these, the name is empty, or what is to go on is not there.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         super().__init__()
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
+        self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._run: Run | None = None
         self._fit: _Fit | None = None
 
@@ -129,7 +144,7 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     @harmless
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if trainer.is_global_zero:
-            self._run = Run(self._name or type(pl_module).__name__, bus=self._bus)
+            self._run = Run(self._name or type(pl_module).__name__, bus=self._bus, resume=self._resumption)
             self._fit = _Fit(trainer, self._run)
 
     @harmless

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
+from ..resuming import Resumption, resumption
 from ..run import Run
 from ..scalars import rates, scalar
 from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
@@ -57,19 +58,35 @@ class EpochCallback(Callback):  # type: ignore[misc]
         What to call the run, by default the name of the module's class.
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first ``fit`` goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Epochs that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the epoch, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, or the name is empty.
+        If an argument is none of these, the name is empty, or what is to go on is not there.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         # As scikit-learn has it: parameters stay what was given, and the names of all else end with an underscore.
         self.name = name
         self.bus = bus
+        self.resume = resume
+        self.epoch = epoch
+        self.resumption_: Resumption | None = None
         self._check()
         self.run_: Run | None = None
         self._forget()
@@ -181,13 +198,14 @@ class EpochCallback(Callback):  # type: ignore[misc]
     def _check(self) -> None:
         if self.name is not None:
             checked_name("The name of a run", self.name)
-        chosen(self.bus, "EpochCallback")
+        bus = chosen(self.bus, "EpochCallback")
+        self.resumption_ = resumption(self.resume, self.epoch, self.name, bus, "EpochCallback")
 
     def _begin(self, net: NeuralNet) -> None:
         if self.run_ is not None:
             self.run_.end("stopped")  # does nothing if it has ended; after an exception no hook has told
         self._forget()
-        self.run_ = Run(self.name or _name(net), bus=chosen(self.bus, "EpochCallback"))
+        self.run_ = Run(self.name or _name(net), bus=chosen(self.bus, "EpochCallback"), resume=self.resumption_)
         self.run_.lives_within_call(self._close_epoch)
 
     def _close_epoch(self) -> None:

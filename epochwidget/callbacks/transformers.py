@@ -26,6 +26,7 @@ from transformers import TrainerCallback
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
+from ..resuming import resumption
 from ..run import Run
 from ..scalars import rates, scalar
 from ..series import Granularity, Kind, Series, Split
@@ -65,8 +66,9 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
     The values of an epoch are ``loss``, the mean over its samples, and the evaluation's ``eval_loss``, ..., or
     ``eval_<name>_loss``, ... where there are several sets for it, at the step where the ``Trainer`` evaluated.
 
-    A training taken up from a checkpoint is a run of its own that begins with step 1, in the epoch where it is. Where
-    several processes train, the first tells of its own share of each step.
+    A training taken up from a checkpoint is a run of its own that begins with step 1, in the epoch where it is, unless
+    it is told to go on in another (`resume`). Where several processes train, the first tells of its own share of each
+    step.
 
     In a notebook the ``Trainer`` draws a table of its own below the cell that trains, which grows with every log. It
     does not touch the widget. To do without it::
@@ -81,6 +83,11 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         What to call the run, by default the ``run_name`` of the training arguments, or else the model's class.
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first ``train`` goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Epochs that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the epoch, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
@@ -88,11 +95,20 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         If an argument is none of these, or the name is empty.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
+        self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._run: Run | None = None
         # Weak, for whoever deletes a trainer wants its memory back at once.
         self._attached: Callable[[], transformers.Trainer | None] = _nobody
@@ -117,8 +133,8 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         # When the last of what an epoch's end waits for had come.
         self._idle_since: float | None = None
         self._timed: tuple[str, dict[str, Any]] | None = None
-        # Steps are counted by the Trainer here, epochs from 0.
-        self._resumed = 0
+        # Steps are counted by the Trainer here, epochs from 0; the run has so many steps more.
+        self._resumed = self._offset = 0
         self._epoch: int | None = None
         self._epoch_first = 0
         self._epoch_length: int | None = None
@@ -137,8 +153,8 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         ----------
         trainer
             It is going to train.
-        name, bus
-            As for the class.
+        name, bus, **unknown
+            As for the class, and so are ``resume`` and ``epoch``.
 
         Returns
         -------
@@ -181,9 +197,10 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         if not state.is_world_process_zero:
             return
         name = self._name or str(state.trial_name or args.run_name or "").strip() or type(kwargs.get("model")).__name__
-        self._run = Run(name, bus=self._bus)
+        self._run = Run(name, bus=self._bus, resume=self._resumption)
         self._run.lives_within_call(self._finish)
         self._resumed = state.global_step
+        self._offset = self._run.step - state.global_step
         self._epoch_length = _steps_per_epoch(args, kwargs.get("train_dataloader"))
         self._watch()
 
@@ -274,9 +291,9 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         if state.global_step < state.max_steps:
             run.mark("stopped early")
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
-            best = (state.best_global_step or 0) - self._resumed
-            if best > 0:
-                run.mark("weights restored from here", step=best)
+            best = state.best_global_step or 0
+            if best + self._offset > 0:
+                run.mark("weights restored from here", step=best + self._offset)
         run.end()
 
     def _watch(self) -> None:

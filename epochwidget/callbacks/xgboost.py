@@ -23,6 +23,7 @@ from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
 from ..history import History
 from ..iterations import Harmless, Iterations, Result
+from ..resuming import resumption
 from ..watching import counted
 
 check_version("xgboost", xgboost.__version__, "2.1", "4")
@@ -63,19 +64,33 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
         What to call the run, by default ``"run 1"``, ``"run 2"``, ...
     bus
         Where the events go, by default the shared bus.
+    resume
+        The history of a run in which the first training goes on, as ``ew.runs[-1]``; by default each is a run of its
+        own. See `epochwidget.Run`. Iterations that are counted from 0 again are counted on from there.
+    epoch
+        With `resume`: the iteration, counted from 0, from whose beginning on it goes; what came after that is dropped.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is none of these, or the name is empty.
+        If an argument is none of these, the name is empty, or what is to go on is not there.
     """
 
-    def __init__(self, name: str | None = None, *, bus: Bus | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        bus: Bus | None = None,
+        resume: Any = None,
+        epoch: int | None = None,
+        **unknown: Any,
+    ) -> None:
         if unknown:
-            raise unknown_keywords("EpochCallback", unknown, ("name", "bus"))
+            raise unknown_keywords("EpochCallback", unknown, ("name", "bus", "resume", "epoch"))
         super().__init__()
         self._name = None if name is None else checked_name("The name of a run", name)
         self._bus = chosen(bus, "EpochCallback")
+        self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._iterations: Iterations | None = None
         self._harmless = Harmless()
         self._first = 0
@@ -143,6 +158,7 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
             self._name,
             self._bus,
             first=self._first,
+            resume=self._resumption,
             end=None if planned is None else self._first + int(planned),
             trained_on=[name for one, name in call.get("evals") or () if one is data],
             advice=_ADVICE,

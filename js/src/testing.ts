@@ -36,6 +36,8 @@ export function encode(...runs: readonly RunDraft[]): DataView {
       started: 1_700_000_000,
       elapsed: 0,
       remaining: null,
+      generation: 0,
+      resumed: [],
       watching: 0,
       validating: 0,
       epoch: null,

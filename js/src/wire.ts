@@ -60,6 +60,9 @@ export interface Column {
   readonly length: number;
 }
 
+/** Where a run went on after it had ended: batches ended, seconds of the run, and when, in seconds since 1970. */
+export type Resumed = readonly [step: number, time: number, at: number];
+
 /** What is known about a run beside its points. */
 export interface RunFacts {
   readonly id: string;
@@ -71,6 +74,9 @@ export interface RunFacts {
   readonly started: number;
   readonly elapsed: number;
   readonly remaining: number | null;
+  /** How often points of the run were dropped; a page with a lower number forgets what it has of the run. */
+  readonly generation: number;
+  readonly resumed: readonly Resumed[];
   /** Seconds of the training that watching it has cost so far, measured. */
   readonly watching: number;
   /** Seconds spent in validation so far. */
@@ -153,6 +159,8 @@ function runFrame(value: unknown, at: string, body: Float64Array): RunFrame {
     started: field("started", number),
     elapsed: field("elapsed", number),
     remaining: field("remaining", optional(number)),
+    generation: field("generation", index),
+    resumed: field("resumed", listOf(resumed)),
     watching: field("watching", number),
     validating: field("validating", number),
     epoch: field("epoch", optional(number)),
@@ -221,6 +229,11 @@ function column(value: unknown, at: string, body: Float64Array): Column {
 function span(value: unknown, at: string): Span {
   const items = list(value, at);
   return [number(items[0], at), number(items[1], at), optional(number)(items[2], at)];
+}
+
+function resumed(value: unknown, at: string): Resumed {
+  const items = list(value, at);
+  return [number(items[0], at), number(items[1], at), number(items[2], at)];
 }
 
 function mark(value: unknown, at: string): Mark {

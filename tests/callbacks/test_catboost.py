@@ -363,3 +363,15 @@ def test_another_version_is_refused_by_both_names(version: str, monkeypatch: pyt
     monkeypatch.setattr(catboost, "__version__", version)
     with pytest.raises(ImportError, match=rf"needs catboost .* or newer, but below .*; {version} is installed"):
         importlib.reload(adapter)
+
+
+def test_a_fit_may_go_on_in_a_former_run() -> None:
+    watch = callback()
+    fit(watch)
+    history, bus = watch.history, watch._bus
+    again = EpochCallback(bus=bus, resume=history, epoch=4)
+    model = fit(again)  # counts from 0 again
+    assert again.history is history
+    assert history.epoch.epochs("validation_Logloss").tolist() == list(range(10))
+    assert history.epoch["validation_Logloss"][4:].tolist() == model.get_evals_result()["validation"]["Logloss"]
+    assert (history.status, history.epochs, len(bus.runs)) == ("completed", 10, 1)

@@ -877,3 +877,22 @@ def test_bad_arguments_are_refused_in_one_sentence() -> None:
         EpochCallback(nane="x")
     with pytest.raises(ValueError, match="name of a run is empty"):
         EpochCallback(" ")
+
+
+def test_a_fit_may_go_on_in_a_former_run() -> None:
+    watch = callback()
+    learn = learner()
+    learn.fit(2, cbs=watch)
+    history, bus = watch.history, watch._bus
+    again = EpochCallback(bus=bus, resume=history)
+    learn.fit(2, cbs=again)  # fastai counts from 0 again
+    assert again.history is history
+    assert history.epoch.epochs("valid_loss").tolist() == [0, 1, 2, 3]
+    assert (history.epochs, history.step, len(bus.runs)) == (4, 4 * BATCHES, 1)
+    back = EpochCallback(bus=bus, resume=history, epoch=1)
+    learn.fit(1, cbs=back)
+    assert history.epoch.epochs("valid_loss").tolist() == [0, 1]
+    assert history.batch.steps("loss").tolist() == list(range(1, 2 * BATCHES + 1))
+    assert history.status == "completed"
+    learn.fit(1, cbs=back)
+    assert len(bus.runs) == 2

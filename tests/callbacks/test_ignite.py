@@ -773,3 +773,24 @@ def test_another_version_is_refused_by_both_names(version: str, monkeypatch: pyt
     match = rf"needs pytorch-ignite 0\.5 or newer, but below 0\.6; {version} is installed"
     with pytest.raises(ImportError, match=match):
         importlib.reload(adapter)
+
+
+def test_a_run_may_go_on_in_a_former_one() -> None:
+    here, watch = Setting(), callback()
+    watch.attach(here.trainer, here.evaluator)
+    reported = here.validate_each_epoch()
+    here.trainer.run(here.loader, max_epochs=3)
+    history, bus = watch.history, watch._bus
+    EpochCallback(bus=bus, resume=history).attach(here.trainer, here.evaluator)
+    here.trainer.run(here.loader, max_epochs=4)  # Ignite goes on counting
+    assert history.epoch.epochs("val_loss").tolist() == [0, 1, 2, 3]
+    assert history.epoch["val_loss"].tolist() == [one["loss"] for one in reported]
+    back = EpochCallback(bus=bus, resume=history, epoch=2)
+    back.attach(here.trainer, here.evaluator)
+    here.trainer.load_state_dict({"epoch": 2, "max_epochs": 3, "epoch_length": 4})
+    here.trainer.run(here.loader)
+    assert back.history is history
+    assert len(bus.runs) == 1
+    assert history.epoch.epochs("val_loss").tolist() == [0, 1, 2]
+    assert [(span.epoch, span.first, span.batches) for span in history.spans] == [(at, 4 * at, 4) for at in range(3)]
+    assert (history.status, history.epochs) == ("completed", 3)

@@ -694,3 +694,45 @@ def test_all_this_holds_on_the_pytorch_backend() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_a_fit_may_go_on_in_a_former_run_and_drop_what_came_after_an_epoch() -> None:
+    model, first = classifier(), callback()
+    how = {"batch_size": 32, "verbose": 0, "validation_data": (X, Y)}
+    model.fit(X, Y, epochs=3, callbacks=[first], **how)
+    history, bus = first.history, first._bus
+    before = history.batch["loss"]
+    again = EpochCallback(bus=bus, resume=history, epoch=1)
+    model.fit(X, Y, initial_epoch=1, epochs=3, callbacks=[again], **how)
+    assert again.history is history
+    assert len(bus.runs) == 1
+    assert history.epoch.epochs("val_loss").tolist() == [0, 1, 2]
+    assert history.batch.steps("loss").tolist() == list(range(1, 13))
+    assert history.batch["loss"][:4].tolist() == before[:4].tolist()
+    assert (history.batch["loss"][4:] != before[4:]).all()
+    assert (history.status, history.epochs) == ("completed", 3)
+    # Keras counts from 0 again unless it is told otherwise, and a second `fit` is a run of its own.
+    on = EpochCallback(bus=bus, resume=history)
+    model.fit(X, Y, epochs=2, callbacks=[on], **how)
+    assert history.epoch.epochs("val_loss").tolist() == [0, 1, 2, 3, 4]
+    assert history.epochs == 5
+    model.fit(X, Y, epochs=1, callbacks=[on], **how)
+    assert len(bus.runs) == 2
+
+
+def test_weights_that_are_restored_in_a_run_that_goes_on_are_marked_at_its_own_epoch() -> None:
+    model, first = classifier(), callback()
+    model.fit(X, Y, batch_size=32, epochs=2, verbose=0, callbacks=[first])
+    again = EpochCallback(bus=first._bus, resume=first.history)
+    stopper = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=1, restore_best_weights=True)
+    model.fit(X, Y, batch_size=32, epochs=5, verbose=0, callbacks=[stopper, again])
+    best = again.history.spans[2 + stopper.best_epoch]
+    (mark,) = [mark for mark in again.history.marks if mark.text == "weights restored from here"]
+    assert mark.step == best.first + 4
+
+
+def test_what_cannot_go_on_is_refused_when_the_callback_is_made() -> None:
+    with pytest.raises(TypeError, match=r"^EpochCallback\(resume=\.\.\.\) needs a history, .* got 3\.$"):
+        EpochCallback(resume=3)
+    with pytest.raises(TypeError, match=r"^EpochCallback\(epoch=3\) says from where"):
+        EpochCallback(epoch=3)

@@ -354,3 +354,19 @@ def test_another_version_is_refused_by_both_names(version: str, monkeypatch: pyt
     monkeypatch.setattr(lgb, "__version__", version)
     with pytest.raises(ImportError, match=rf"needs lightgbm .* or newer, but below .*; {version} is installed"):
         importlib.reload(adapter)
+
+
+def test_a_training_may_go_on_in_a_former_run() -> None:
+    watch = callback()
+    model, _ = train(watch, 4)
+    history, bus = watch.history, watch._bus
+    again = EpochCallback(bus=bus, resume=history)
+    train(again, 3, init_model=model)  # LightGBM goes on counting
+    assert again.history is history
+    (name,) = [name for name in history.epoch if name.startswith("valid_1")]
+    assert history.epoch.epochs(name).tolist() == list(range(7))
+    back = EpochCallback(bus=bus, resume=history, epoch=2)
+    _, result = train(back, 3)  # and counts from 0 where it begins anew
+    assert history.epoch.epochs(name).tolist() == list(range(5))
+    assert history.epoch[name][2:].tolist() == result["valid_1"]["binary_logloss"]
+    assert (history.status, history.epochs, len(bus.runs)) == ("completed", 5, 1)

@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -1142,3 +1143,38 @@ def test_bad_arguments_are_refused_in_one_sentence() -> None:
         EpochCallback(" ")
     with pytest.raises(TypeError, match="bus"):
         EpochCallback(bus="bus")  # type: ignore[arg-type]
+
+
+def test_a_resumed_training_may_go_on_in_the_former_run(tmp_path: Path) -> None:
+    watch = callback()
+    first = trainer(watch, max_epochs=3)
+    first.fit(Net(), loader(), loader())
+    first.save_checkpoint(tmp_path / "three.ckpt")
+    history, bus = watch.history, watch._bus
+    again = EpochCallback(bus=bus, resume=history)
+    trainer(again, max_epochs=4).fit(Net(), loader(), loader(), ckpt_path=tmp_path / "three.ckpt")
+    assert again.history is history
+    assert len(bus.runs) == 1
+    assert history.epoch.epochs("val_loss").tolist() == history.epoch.epochs("loss").tolist() == [0, 1, 2, 3]
+    assert [(span.epoch, span.first, span.batches) for span in history.spans] == [(at, 5 * at, 5) for at in range(4)]
+    back = EpochCallback(bus=bus, resume=history, epoch=3)
+    trainer(back, max_epochs=5).fit(Net(), loader(), loader(), ckpt_path=tmp_path / "three.ckpt")
+    assert history.epoch.epochs("val_loss").tolist() == [0, 1, 2, 3, 4]
+    assert history.batch.steps("loss").tolist() == list(range(1, 26))
+    assert (history.status, history.epochs, history.generation) == ("completed", 5, 1)
+
+
+def test_the_time_of_validation_is_told_without_that_of_the_next_batchs_data() -> None:
+    class Slow(Net):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            time.sleep(0.02)
+            super().validation_step(batch, batch_idx)
+
+    class SlowData(TensorDataset):
+        def __getitem__(self, index: Any) -> Any:
+            time.sleep(0.05)
+            return super().__getitem__(index)
+
+    history = fit(Slow(), data=DataLoader(SlowData(X[:4], Y[:4]), batch_size=1), validation=loader())
+    # Five batches of validation twice; four samples take 0.2 s an epoch.
+    assert 0.2 <= history.validating < history.elapsed - 0.3

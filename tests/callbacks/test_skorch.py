@@ -496,3 +496,21 @@ def test_another_version_is_refused_by_both_names(version: str, monkeypatch: pyt
     monkeypatch.setattr(skorch, "__version__", version)
     with pytest.raises(ImportError, match=rf"needs skorch 1\.0 or newer, but below 2; {version} is installed"):
         importlib.reload(adapter)
+
+
+def test_a_fit_may_go_on_in_a_former_run() -> None:
+    watch = callback()
+    classifier(watch).fit(X, Y)
+    history, bus = watch.history, watch.bus
+    again = EpochCallback(bus=bus, resume=history)
+    net = classifier(again).fit(X, Y)  # skorch counts from 0 again
+    assert again.history is history
+    assert history.epoch.epochs("valid_loss").tolist() == [0, 1, 2, 3]
+    assert (history.epochs, len(bus.runs)) == (4, 1)
+    back = EpochCallback(bus=bus, resume=history, epoch=2)
+    net.set_params(callbacks=[back]).initialize_callbacks().partial_fit(X, Y)  # and here it goes on
+    assert back.history is history
+    assert history.epoch.epochs("valid_loss").tolist() == [0, 1, 2, 3]
+    assert [span.first for span in history.spans] == [0, 3, 6, 9]
+    assert history.generation == 1
+    assert clone(back).resume.run == history.run

@@ -901,3 +901,26 @@ def test_another_version_is_refused_by_name() -> None:
     )
     assert done.returncode == 1
     assert "epochwidget needs transformers 5 or newer, but below 6; 4.57.6 is installed" in done.stderr
+
+
+def test_a_resumed_training_may_go_on_in_the_former_run() -> None:
+    how = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    whole = make(num_train_epochs=3, **how)
+    first = attached(whole)
+    whole.train()
+    history, bus = first.history, first._bus
+    before = history.batch["loss"]
+    rest = make(num_train_epochs=4, load_best_model_at_end=True, **how)
+    again = EpochCallback.attach(rest, bus=bus, resume=history, epoch=2)
+    rest.train(resume_from_checkpoint="out/checkpoint-10")
+    assert again.history is history
+    assert len(bus.runs) == 1
+    assert history.epoch.epochs("eval_loss").tolist() == [0, 1, 2, 3]
+    assert history.epoch.steps("eval_loss").tolist() == [5, 10, 15, 20]
+    assert history.batch.steps("loss").tolist() == list(range(1, 21))
+    assert history.batch["loss"][:10].tolist() == before[:10].tolist()
+    assert [(mark.text, mark.step) for mark in history.marks] == [
+        ("resumed after step 10", 10),
+        ("weights restored from here", rest.state.best_global_step),
+    ]
+    assert (history.status, history.epochs) == ("completed", 4)

@@ -363,3 +363,18 @@ def test_another_version_is_refused_by_both_names(version: str, monkeypatch: pyt
     monkeypatch.setattr(xgb, "__version__", version)
     with pytest.raises(ImportError, match=rf"needs xgboost .* or newer, but below .*; {version} is installed"):
         importlib.reload(adapter)
+
+
+def test_a_training_may_go_on_in_a_former_run() -> None:
+    watch = callback()
+    model, _ = train(watch, 4)
+    history, bus = watch.history, watch._bus
+    again = EpochCallback(bus=bus, resume=history)
+    train(again, 3, xgb_model=model)  # XGBoost goes on counting
+    assert again.history is history
+    assert history.epoch.epochs("eval_logloss").tolist() == list(range(7))
+    back = EpochCallback(bus=bus, resume=history, epoch=2)
+    _, result = train(back, 3)  # and counts from 0 where it begins anew
+    assert history.epoch.epochs("eval_logloss").tolist() == list(range(5))
+    assert history.epoch["eval_logloss"][2:].tolist() == result["eval"]["logloss"]
+    assert (history.status, history.epochs, len(bus.runs)) == ("completed", 5, 1)

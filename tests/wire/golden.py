@@ -17,7 +17,17 @@ from unittest.mock import patch
 import numpy as np
 
 from epochwidget import wire
-from epochwidget.events import BatchEnded, EpochEnded, EpochStarted, Event, Marked, RunEnded, RunStarted, SeriesDeclared
+from epochwidget.events import (
+    BatchEnded,
+    EpochEnded,
+    EpochStarted,
+    Event,
+    Marked,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+    SeriesDeclared,
+)
 from epochwidget.history import History
 from epochwidget.series import Series
 
@@ -136,6 +146,22 @@ def append_ended() -> bytes:
     return _append(history(events, name=f"{image} · نموذج 🚀"), wire.Sent())
 
 
+def append_resumed() -> bytes:
+    """A run that ended after two epochs and goes on from its second one: a page that has both drops the second."""
+    events = [
+        event for number in range(2) for event in epoch(number, 4, falling, validation={"val_loss": 0.5 - number / 8})
+    ]
+    made, sent = history([*events, RunEnded("a1", 8, 2.25, "stopped")]), wire.Sent()
+    _append(made, sent)
+    made.add(RunResumed("a1", 4, 1.0, STARTED + 60, epoch=1, epochs=3))
+    for event in epoch(1, 4, lambda step: {**falling(step), "accuracy": 0.0})[:2]:
+        made.add(event)
+    with _now(STARTED + 61):
+        frame = wire.append(made, sent)
+    assert frame is not None
+    return frame
+
+
 def snapshot_empty() -> bytes:
     """No runs at all."""
     return wire.snapshot([])[0]
@@ -176,6 +202,7 @@ CASES = {
         append_sparse,
         append_kinds,
         append_ended,
+        append_resumed,
         snapshot_empty,
         snapshot_two_runs,
         snapshot_decimated,

@@ -49,6 +49,13 @@ def test_the_golden_frames_hold_what_they_are_there_for():
     assert all(f'"{word}"' in text for word in ("NaN", "Infinity", "-Infinity"))
     assert any(column["steps"] == [2, 4, 6] for column in twins["append_sparse"]["runs"][0]["columns"])
     assert twins["append_ended"]["runs"][0]["status"] == "failed"
+    (resumed,) = twins["append_resumed"]["runs"]
+    assert (resumed["generation"], resumed["resumed"], resumed["status"]) == (
+        1,
+        [[4, 1, golden.STARTED + 60]],
+        "running",
+    )
+    assert all(column["start"] == 0 for column in resumed["columns"])
     assert twins["snapshot_empty"] == {"runs": []}
     assert len(twins["snapshot_two_runs"]["runs"]) == 2
     thinned = [column for column in twins["snapshot_decimated"]["runs"][0]["columns"] if "indices" in column]
