@@ -192,3 +192,43 @@ describe("runs", () => {
     expect(run.marks).toEqual([undefined, { step: 5, text: "b", epoch: null }]);
   });
 });
+
+describe("a run that goes on", () => {
+  const first = {
+    ...loss,
+    status: "stopped",
+    elapsed: 9,
+    columns: [{ series: 0, values: [1, 2, 3, 4] }],
+  } as const;
+
+  test("is running again, and what comes is put behind what was", () => {
+    const resumed = [[4, 9, 1_700_000_100]] as const;
+    const store = storeOf(
+      first,
+      { resumed, elapsed: 9, columns: [{ series: 0, start: 4, values: [5] }] },
+      first,
+    );
+    const run = store.choose("")!;
+    expect(run.facts.status).toBe("running");
+    expect(store.points("r1", "batch", "loss")!.values).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test("from an earlier epoch has forgotten what came behind, also if an older frame comes late", () => {
+    const again = {
+      ...loss,
+      generation: 1,
+      elapsed: 4,
+      spans: { start: 0, items: [[0, 0, 2] as const] },
+      columns: [{ series: 0, values: [1, 2] }],
+    };
+    const store = storeOf(
+      { ...first, marks: { start: 0, items: [{ step: 4, text: "x", epoch: null }] } },
+      again,
+      first,
+    );
+    const run = store.choose("")!;
+    expect([run.facts.elapsed, run.facts.status, run.lastStep]).toEqual([4, "running", 2]);
+    expect([run.marks.length, run.spans.length]).toEqual([0, 1]);
+    expect(store.points("r1", "batch", "loss")!.values).toEqual([1, 2]);
+  });
+});

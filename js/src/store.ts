@@ -43,9 +43,14 @@ export class Run {
 
   apply(frame: RunFrame, heard: number | null): void {
     const { spans, marks, series, columns, ...facts } = frame;
+    if (facts.generation < this.facts.generation) return;
+    const dropped = facts.generation > this.facts.generation;
+    if (dropped) this.#forget();
     // A snapshot made before the last append may arrive after it.
     const ended = this.facts.status !== "running";
-    const current = facts.elapsed >= this.facts.elapsed && !(ended && facts.status === "running");
+    const resumed = facts.resumed.length - this.facts.resumed.length;
+    const later = facts.elapsed >= this.facts.elapsed && !(ended && facts.status === "running");
+    const current = dropped || resumed > 0 || (resumed === 0 && later);
     if (current) {
       this.facts = facts;
       this.heard = heard;
@@ -64,6 +69,13 @@ export class Run {
     if (span !== undefined && this.facts.epoch === span[0]) {
       this.lastStep = Math.max(this.lastStep, span[1] + this.facts.batch);
     }
+  }
+
+  /** The run went on from an earlier epoch: what was dropped is sent no more, and all else is sent again. */
+  #forget(): void {
+    this.spans.length = this.marks.length = this.lastStep = 0;
+    this.clock = null;
+    for (const map of [this.series, this.#smoothed, this.#drops]) map.clear();
   }
 
   /** The average over a series' values, up to date. */

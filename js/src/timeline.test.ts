@@ -119,3 +119,18 @@ describe("series", () => {
     ]);
   });
 });
+
+test("on the wall's clock a run that went on has the pause before it; on its own it has none", () => {
+  const store = new Store();
+  const clock = series({ id: 1, kind: "clock", name: "time", panel: "" });
+  const columns = [{ series: 1, values: [1, 2, 3, 4] }];
+  const resumed = [[2, 2, 1_700_001_000]] as const;
+  store.apply(decode(encode({ started: 1_700_000_000, resumed, series: [clock], columns, elapsed: 4 })));
+  const run = store.choose("")!;
+  const wall = new Timeline(run, "wall");
+  expect([0, 1, 2, 3, 4].map((step) => wall.position(step) - 1_700_000_000)).toEqual([0, 1, 2, 1001, 1002]);
+  expect([1_700_000_001, 1_700_000_800, 1_700_001_001].map((place) => wall.step(place))).toEqual([1, 3, 3]);
+  const time = new Timeline(run, "time");
+  expect([1, 3].map((step) => time.position(step))).toEqual([1, 3]);
+  expect([time.start, time.end]).toEqual([0, 4]);
+});

@@ -13,14 +13,14 @@ import { standsForEpoch } from "./panels";
 import type { Series } from "./series";
 import type { XAxis } from "./settings";
 import { known, type Run } from "./store";
-import type { Mark } from "./wire";
+import type { Mark, Resumed } from "./wire";
 
 /** What an x axis counts. */
 export type Axis = XAxis | "learning rate";
 
 /** What of a run a timeline needs. */
 export type Timed = Pick<Run, "spans" | "lastStep"> &
-  Partial<Pick<Run, "searched" | "clock">> & { facts?: Pick<Run["facts"], "started"> };
+  Partial<Pick<Run, "searched" | "clock">> & { facts?: Pick<Run["facts"], "started" | "resumed"> };
 
 /** The x axis of one run at one moment. */
 export class Timeline {
@@ -34,7 +34,8 @@ export class Timeline {
   readonly #byEpoch = new Map<number, number>();
   readonly #rates: Series | null;
   readonly #clock: Series | null;
-  readonly #origin: number;
+  /** Where the run began and went on: batches ended, seconds on its clock, and when that was on the axis. */
+  readonly #starts: readonly Resumed[];
   readonly #meansAtEnd: boolean;
   // Points are asked for in order, so the answer is mostly the span of the last question, or the next.
   #at = 0;
@@ -45,7 +46,8 @@ export class Timeline {
     this.#meansAtEnd = meansAt === "end";
     const timed = axis === "time" || axis === "wall";
     this.#clock = timed && run.clock != null && run.clock.count > 0 ? run.clock : null;
-    this.#origin = axis === "wall" ? (run.facts?.started ?? 0) : 0;
+    this.#starts =
+      axis === "wall" ? [[0, 0, run.facts?.started ?? 0], ...(run.facts?.resumed ?? [])] : [[0, 0, 0]];
     // A run that tells of epochs alone has no steps to stand at.
     this.axis = run.lastStep === 0 && spans.length > 0 ? "epoch" : axis;
     if (spans.length === 0) spans.push([0, 0, null]);
@@ -67,7 +69,7 @@ export class Timeline {
       return;
     }
     if (this.axis !== "epoch" && timed) {
-      this.start = this.#origin;
+      this.start = this.#starts[0]![2];
       this.end = this.position(run.lastStep);
       return;
     }
@@ -82,13 +84,17 @@ export class Timeline {
     const rates = this.#rates;
     if (rates !== null) return Math.log10(rates.value(rates.nearest(step, (i) => rates.step(i))));
     if (this.axis === "epoch") return this.#epochAt(step);
-    return this.axis === "step" ? step : this.#origin + this.#seconds(step);
+    if (this.axis === "step") return step;
+    const clock = this.#clock;
+    const seconds = clock === null || step === 0 ? 0 : clock.value(clock.nearest(step, (i) => clock.step(i)));
+    return this.#moment(step, seconds);
   }
 
-  /** When a step ended, in seconds since the run began. */
-  #seconds(step: number): number {
-    const clock = this.#clock;
-    return clock === null || step === 0 ? 0 : clock.value(clock.nearest(step, (i) => clock.step(i)));
+  /** Where a time on the run's clock stands: pauses between its parts are on no clock but the wall's. */
+  #moment(step: number, seconds: number): number {
+    let [, time, at] = this.#starts[0]!;
+    for (const [first, until, when] of this.#starts) if (first < step) [time, at] = [until, when];
+    return at + seconds - time;
   }
 
   #epochAt(step: number): number {
@@ -109,7 +115,8 @@ export class Timeline {
     if (this.axis === "step") return Math.round(place);
     if (this.axis !== "epoch") {
       const clock = this.#clock;
-      return clock === null ? 0 : clock.step(clock.nearest(place - this.#origin, (i) => clock.value(i)));
+      if (clock === null) return 0;
+      return clock.step(clock.nearest(place, (i) => this.#moment(clock.step(i), clock.value(i))));
     }
     let k = this.#epochs.length - 1;
     while (k > 0 && this.#epochs[k]! >= place) k--;
