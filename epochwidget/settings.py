@@ -118,7 +118,7 @@ class Settings(traitlets.HasTraits):
     enlarged = traitlets.Unicode("").tag(sync=True)
     run = traitlets.Unicode("").tag(sync=True)
     runs = _RunIds(traitlets.Unicode()).tag(sync=True)
-    last = traitlets.Int(3, min=1).tag(sync=True)
+    last = traitlets.Int(None, min=1, allow_none=True).tag(sync=True)
     pinned = _RunIds(traitlets.Unicode()).tag(sync=True)
     hidden_runs = _RunIds(traitlets.Unicode()).tag(sync=True)
     names = _RunNames().tag(sync=True)

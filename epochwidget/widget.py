@@ -93,8 +93,9 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     runs : list of str
         The runs to show and to send, ``[]`` for all of the bus. Each may be given as its history (``ew.runs[-1]``),
         as its `Run`, or by its name, of which the newest is meant; the trait holds their `History.run`.
-    last : int
-        How many of the newest runs are drawn, 1 or more.
+    last : int or None
+        How many of the newest runs are drawn, 1 or more; None for the newest and those before it that have its name,
+        three in all: a cell that is run again adds a run beside the former.
     pinned, hidden_runs : list of str
         Runs that are drawn however old they are, and runs that are not drawn; given as `runs` are.
     names : dict of str to str

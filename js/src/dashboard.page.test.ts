@@ -327,6 +327,18 @@ describe("runs", () => {
     expect(root.querySelector(".ew-runs")!.textContent).toContain("run 1 1.200 finished 1:00");
   });
 
+  test("unless more are asked for, those of another name are not drawn beside the newest", async () => {
+    const named = (name: string, k: number) => training(2, { id: name, name, started: 1_700_000_000 + k });
+    const all = ["a · run 1", "b · run 2", "a · run 3", "a · run 4", "a · run 5"].map(named);
+    const { model, root } = await mount({}, ...all);
+    const drawn = () =>
+      [...root.querySelectorAll(".ew-run-box")].map((each) => each.getAttribute("aria-checked"));
+    expect(drawn()).toEqual(["true", "true", "true", "false", "false"]);
+    model.assign("last", 4);
+    await frames();
+    expect(drawn()).toEqual(["true", "true", "true", "true", "false"]);
+  });
+
   test("only the runs that were asked for are there", async () => {
     const { root } = await mount({ runs: ["r1"] }, ...three());
     expect(root.querySelector(".ew-title")!.textContent).toBe("run 1");

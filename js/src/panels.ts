@@ -87,10 +87,9 @@ export function panelsOf(shown: readonly Shown[], settings: Settings): Panel[] {
   for (const of of shown) {
     for (const series of of.run.series.values()) {
       if (series.spec.kind === "clock" || (series.spec.panel === RATE && of.run.searched !== null)) continue;
-      for (const title of titlesOf(series.spec, settings)) {
-        const panel = titles.get(title) ?? new Map<Shown, Series[]>();
-        titles.set(title, panel.set(of, [...(panel.get(of) ?? []), series]));
-      }
+      const title = titleOf(series.spec, settings);
+      const panel = titles.get(title) ?? new Map<Shown, Series[]>();
+      titles.set(title, panel.set(of, [...(panel.get(of) ?? []), series]));
     }
   }
   const own = settings.panels.map(({ title }) => title);
@@ -104,10 +103,10 @@ export function panelsOf(shown: readonly Shown[], settings: Settings): Panel[] {
     .map(([title, series]) => panel(title, series, shown[0]!, settings));
 }
 
-/** The panels on which a series stands: those that the person made of it, else its metric's. */
-function titlesOf({ name, panel }: SeriesSpec, { panels }: Settings): string[] {
-  const own = panels.filter(({ metrics }) => metrics.includes(name) || metrics.includes(panel));
-  return own.length > 0 ? own.map(({ title }) => title) : [panel];
+/** The panel on which a series stands: one of the person's that names it or its metric, else its metric's. */
+function titleOf({ name, panel }: SeriesSpec, { panels }: Settings): string {
+  const naming = (metric: string) => panels.find(({ metrics }) => metrics.includes(metric));
+  return (naming(name) ?? naming(panel))?.title ?? panel;
 }
 
 function panel(title: string, all: ReadonlyMap<Shown, Series[]>, first: Shown, settings: Settings): Panel {

@@ -9,6 +9,9 @@ import { type Colour, RUN_COLOURS } from "./panels";
 import { having, type Settings } from "./settings";
 import type { Run, Store } from "./store";
 
+// As many runs of one name are drawn together unless the person asks for others.
+const ALIKE = 3;
+
 /** The runs that are drawn, the one in the header first. */
 export function shownRuns(store: Store, settings: Settings): Run[] {
   const offered = offeredRuns(store, settings);
@@ -18,13 +21,21 @@ export function shownRuns(store: Store, settings: Settings): Run[] {
   if (first === undefined) return [];
   // A search for a learning rate is drawn over another axis than all else.
   if (first.searched !== null) return [first];
+  // A cell that is run again makes another run of the same name; one of another model has another.
+  const alike = offered.filter((run) => stem(run) === stem(first)).slice(0, ALIKE);
+  const newest = last === null ? alike : offered.slice(0, last);
   const others = wanted.filter(
     (run) =>
       run !== first &&
       run.searched === null &&
-      (offered.indexOf(run) < last || runs.length > 0 || pinned.includes(run.facts.id)),
+      (newest.includes(run) || runs.length > 0 || pinned.includes(run.facts.id)),
   );
   return [first, ...others];
+}
+
+/** The name of a run without its number. */
+function stem({ facts }: Run): string {
+  return facts.name.replace(/(^| · )run \d+$/, "");
 }
 
 /** The runs that there are to choose from, the newest first. */

@@ -50,8 +50,8 @@ export interface Settings {
   readonly gap: boolean;
   /** The id of the run in the header; empty to follow the newest. */
   readonly run: string;
-  /** How many of the newest runs are drawn. */
-  readonly last: number;
+  /** How many of the newest runs are drawn; null for the newest and those of its name, three in all. */
+  readonly last: number | null;
   /** The ids of the only runs; empty for all. */
   readonly runs: readonly string[];
   readonly hidden_runs: readonly string[];
@@ -88,7 +88,7 @@ export const DEFAULTS: Settings = {
   means_at: "middle",
   gap: false,
   run: "",
-  last: 3,
+  last: null,
   runs: [],
   hidden_runs: [],
   pinned: [],
@@ -108,7 +108,7 @@ export const TRAITS = Object.keys(DEFAULTS) as (keyof Settings)[];
 
 /** Reads all settings; what is missing or makes no sense is replaced by its default. */
 export function readSettings(get: (trait: string) => unknown): Settings {
-  const number = (trait: "smoothing" | "last" | "height", low: number, high: number): number => {
+  const number = (trait: "smoothing" | "height", low: number, high: number): number => {
     const value = get(trait);
     return typeof value === "number" && Number.isFinite(value)
       ? Math.min(high, Math.max(low, value))
@@ -117,6 +117,7 @@ export function readSettings(get: (trait: string) => unknown): Settings {
   const text = (trait: string): string => word(get(trait));
   const texts = (trait: string): readonly string[] => words(get(trait));
   const zoom = get("zoom");
+  const last = get("last");
   return {
     granularity: oneOf(get("granularity"), VIEWS, DEFAULTS.granularity),
     x_axis: oneOf(get("x_axis"), X_AXES, DEFAULTS.x_axis),
@@ -134,7 +135,7 @@ export function readSettings(get: (trait: string) => unknown): Settings {
     means_at: oneOf(get("means_at"), ["middle", "end"], DEFAULTS.means_at),
     gap: get("gap") === true,
     run: text("run"),
-    last: Math.round(number("last", 1, 1e6)),
+    last: typeof last === "number" && last >= 1 ? Math.floor(last) : null,
     runs: texts("runs"),
     hidden_runs: texts("hidden_runs"),
     pinned: texts("pinned"),

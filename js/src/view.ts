@@ -422,7 +422,7 @@ function within([from, to]: Range, [start, end]: Range): Range | null {
 /** The part of the training time that watching has taken; null if nobody knows. */
 function costOf({ run }: Shown): number | null {
   const { watching, elapsed } = run.facts;
-  return watching === null || !(elapsed > 0) ? null : watching / elapsed;
+  return elapsed > 0 ? Math.min(1, watching / elapsed) : null;
 }
 
 /**
