@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # JupyterLab refuses to run as root, as people are in containers, unless told.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo frameworks test build lint bench clean
+.PHONY: help demo frameworks test build lint bench pictures clean
 help:
 	@echo "make demo        open JupyterLab on the quickstart notebook; PORT=8899, ARGS=--no-browser"
 	@echo "make frameworks  install what the notebooks of all frameworks need, some 4 GB in all"
@@ -18,6 +18,7 @@ help:
 	@echo "make build       build the page"
 	@echo "make lint        check style and types, without tests"
 	@echo "make bench       measure what watching costs"
+	@echo "make pictures    make the README's pictures anew"
 	@echo "make clean       remove everything that was set up or built"
 
 demo: .venv/.demo $(PAGE)
@@ -42,6 +43,10 @@ test: lint
 bench: .venv/.bench $(PAGE)
 	$(BIN)/python benchmarks/hot_path.py
 	$(BIN)/python benchmarks/fit_overhead.py
+
+pictures: .venv/.test $(PAGE)
+	sh tests/e2e/chromium.sh
+	$(BIN)/python docs/pictures.py
 
 clean:
 	rm -rf .venv dist js/node_modules epochwidget/static

@@ -44,9 +44,6 @@ export class Controls {
   readonly #follow = toggle("Follow");
   readonly #reset = element("button", "ew-button", { type: "button" }, "Reset zoom");
   readonly #zoom: HTMLElement;
-  readonly #cost = element("span", "ew-quiet ew-cost", {
-    title: "The part of the training time that watching has taken, as measured",
-  });
 
   /** @param items - what stands in the menu */
   constructor(change: Change, items: () => readonly Item[]) {
@@ -93,16 +90,15 @@ export class Controls {
       ),
       this.#log,
       this.#zoom,
-      element("span", "ew-field ew-last", {}, this.#cost, menu.root, menu.list),
+      element("span", "ew-last", {}, menu.root, menu.list),
     );
   }
 
   /**
    * @param axis - what is really drawn over; a search for a learning rate leaves no choice
    * @param live - whether there is anything to follow
-   * @param cost - the part of the training time that watching has taken; null if nobody knows
    */
-  update(settings: Settings, axis: Axis, live: boolean, cost: number | null): void {
+  update(settings: Settings, axis: Axis, live: boolean): void {
     for (const [view, button] of this.#views) {
       setAttribute(button, "aria-pressed", String(view === settings.granularity));
     }
@@ -119,7 +115,6 @@ export class Controls {
     setAttribute(this.#follow, "aria-checked", String(settings.follow));
     this.#follow.hidden = !live;
     this.#zoom.hidden = settings.zoom.length === 0;
-    setText(this.#cost, cost === null ? "" : `watching ${(cost * 100).toFixed(1)} %`);
   }
 }
 

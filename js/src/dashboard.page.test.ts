@@ -358,8 +358,8 @@ describe("state", () => {
   test("the pace, the time in validation and the cost of watching are there", async () => {
     const draft = training(4, { watching: 2, validating: 61 });
     await mount({}, draft);
-    await expect.element(page.getByText("6:40 · 1.00 batch/s · 1:01 in validation")).toBeVisible();
-    await expect.element(page.getByText("watching 0.5 %")).toBeVisible();
+    await expect.element(page.getByText("6:40 · 1.00 batch/s")).toBeVisible();
+    await expect.element(page.getByText("watching 0.5 % · 1:01 in validation")).toBeVisible();
   });
 });
 

@@ -112,7 +112,6 @@ export function timeText(run: Pick<Run, "facts" | "heard" | "pace">, now: number
   if (status === "running" && remaining !== null) parts.push(`${duration(remaining - since)} left`);
   if (run.pace !== null)
     parts.push(`${run.pace >= 99.5 ? count(run.pace) : run.pace.toPrecision(3)} batch/s`);
-  if (run.facts.validating >= 1) parts.push(`${duration(run.facts.validating)} in validation`);
   return parts.join(" · ");
 }
 

@@ -68,6 +68,9 @@ export class Runs {
   readonly root: HTMLElement;
   readonly #runs = element("div", "ew-runs", { role: "group", "aria-label": "Runs" });
   readonly #list = element("div", "ew-run-list");
+  readonly #cost = element("span", "ew-quiet", {
+    title: "The part of the training time that watching has taken, and the time in validation, as measured",
+  });
   readonly #best = element("span", "ew-quiet ew-best");
   readonly #fault = element("p", "ew-fault");
   readonly #entries = new Map<string, Entry>();
@@ -83,7 +86,7 @@ export class Runs {
       "div",
       "ew-footer",
       {},
-      element("div", "ew-footer-line", {}, this.#runs, this.#best),
+      element("div", "ew-footer-line", {}, this.#runs, this.#cost, this.#best),
       this.#fault,
     );
   }
@@ -100,6 +103,7 @@ export class Runs {
         runs.map((run) => this.#entry(run, colourOf(store, run), settings)),
       );
     }
+    setText(this.#cost, shown[0] === undefined ? "" : costText(shown[0]));
     setText(this.#best, shown[0] === undefined ? "" : bestText(shown[0], settings));
     setText(
       this.#fault,
@@ -111,6 +115,7 @@ export class Runs {
       shown[0]?.facts.status !== "running" &&
       runs.length < 2 &&
       this.#best.textContent === "" &&
+      this.#cost.textContent === "" &&
       store.fault === null;
   }
 
@@ -214,6 +219,14 @@ function bestShort(run: Run, { directions }: Settings): string {
   const series = run.validationLoss;
   const i = series === null ? -1 : bestOf(series, directionOf("loss", directions) ?? "min");
   return series === null || i < 0 ? "" : value(series.value(i));
+}
+
+/** What else than training took time. */
+function costText({ facts: { watching, validating, elapsed } }: Run): string {
+  if (!(elapsed > 0)) return "";
+  // A hook may begin before its run does.
+  const share = `watching ${(Math.min(1, watching / elapsed) * 100).toFixed(1)} %`;
+  return validating < 1 ? share : `${share} · ${duration(validating)} in validation`;
 }
 
 /** The best validation loss in words, and for how many epochs none was better; empty if there is none. */

@@ -217,7 +217,7 @@ export class View {
     const { axis } = first.timeline;
     const live = this.#shown.some(({ run }) => run.facts.status === "running");
     this.#whole = wholeOf(this.#shown, live);
-    this.#controls.update(settings, axis, live, costOf(first));
+    this.#controls.update(settings, axis, live);
     this.#palette ??= readPalette(this.root);
     const panels = panelsOf(this.#shown, settings);
     this.#titles = panels.map(({ title }) => title);
@@ -417,12 +417,6 @@ function within([from, to]: Range, [start, end]: Range): Range | null {
   if (width >= end - start) return null;
   const left = Math.min(end - width, Math.max(start, from));
   return [left, left + width];
-}
-
-/** The part of the training time that watching has taken; null if nobody knows. */
-function costOf({ run }: Shown): number | null {
-  const { watching, elapsed } = run.facts;
-  return elapsed > 0 ? Math.min(1, watching / elapsed) : null;
 }
 
 /**
