@@ -125,6 +125,7 @@ class Settings(traitlets.HasTraits):
     title = traitlets.Unicode("").tag(sync=True)
     height = traitlets.Int(300, min=120, max=2000).tag(sync=True)
     compact = traitlets.Bool(False).tag(sync=True)
+    table = traitlets.Bool(False).tag(sync=True)
     theme = traitlets.Enum(("auto", "light", "dark"), "auto").tag(sync=True)
 
     def run_id(self, trait: str, run: Any) -> str:

@@ -105,7 +105,9 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     height : int
         Height of the loss plot in CSS pixels, 120 to 2000.
     compact : bool
-        Take little room.
+        Take little room: one row of numbers with their lines.
+    table : bool
+        Show the epochs as a table, too.
     theme : {"auto", "light", "dark"}
         ``"auto"`` follows the notebook.
     layout, tabbable, tooltip

@@ -1,14 +1,18 @@
 import gc
+import json
 import threading
 import time
+from pathlib import Path
 
 import comm
 import pytest
 from comm.base_comm import BaseComm
+from ipywidgets import DOMWidget
 from traitlets import TraitError
 
 import epochwidget
 from epochwidget import Bus, EpochWidget, Panel, Run, wire
+from epochwidget.settings import Settings
 from epochwidget.wire import SNAPSHOT_LIMIT
 from tests.frames import Page, read
 
@@ -182,6 +186,7 @@ def test_what_the_page_chooses_is_known_in_python_and_the_other_way_round(bus, s
         "hidden_runs": [run.id],
         "names": {run.id: "the good one"},
         "compact": True,
+        "table": True,
     }
     widget = show()
     widget.set_state(chosen)
@@ -189,6 +194,13 @@ def test_what_the_page_chooses_is_known_in_python_and_the_other_way_round(bus, s
     again = show(**{name: getattr(widget, name) for name in chosen})
     assert {name: again.get_state()[name] for name in chosen} == chosen
     assert set(chosen) < set(widget.get_state())
+
+
+def test_the_page_knows_every_setting_and_its_default(show):
+    """`js/src/settings.ts` is tested against the same file."""
+    page = json.loads((Path(__file__).parent / "wire" / "settings.json").read_text(encoding="utf-8"))
+    ours = set(Settings.class_trait_names(sync=True)) - set(DOMWidget.class_trait_names())
+    assert {name: show().get_state()[name] for name in ours} == page
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,8 @@ export interface Settings {
   readonly enlarged: string;
   /** One row of numbers and sparklines. */
   readonly compact: boolean;
+  /** Whether the epochs are shown as a table, too. */
+  readonly table: boolean;
   /** Empty for the run's own name. */
   readonly title: string;
   /** The height of the loss plot in pixels. */
@@ -98,6 +100,7 @@ export const DEFAULTS: Settings = {
   order: [],
   enlarged: "",
   compact: false,
+  table: false,
   title: "",
   height: 300,
   theme: "auto",
@@ -145,6 +148,7 @@ export function readSettings(get: (trait: string) => unknown): Settings {
     order: texts("order"),
     enlarged: text("enlarged"),
     compact: get("compact") === true,
+    table: get("table") === true,
     title: text("title"),
     height: Math.round(number("height", 120, 2000)),
     theme: oneOf(get("theme"), THEMES, DEFAULTS.theme),

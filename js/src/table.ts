@@ -12,12 +12,9 @@ export class EpochTable {
     role: "region",
     "aria-label": "Epochs",
   });
-  open = false;
   #drawn = "";
 
   update(run: Run, panels: readonly Panel[]): void {
-    this.root.hidden = !this.open;
-    if (!this.open) return;
     const columns = panels.flatMap(({ title, lines }) =>
       lines.filter(({ of }) => of.run === run).flatMap((line) => columnOf(title, line)),
     );

@@ -235,7 +235,8 @@ export class View {
     this.#empty.textContent = seen.length > 0 ? "" : "Waiting for the first batch.";
     this.#empty.hidden = seen.length > 0;
     this.#layOut(seen, scene, awake);
-    this.#table.update(first.run, seen);
+    this.#table.root.hidden = !settings.table || settings.compact;
+    if (settings.table) this.#table.update(first.run, seen);
     this.#showTooltip();
   }
 
@@ -380,11 +381,8 @@ export class View {
       },
       {
         text: "Table of epochs",
-        checked: this.#table.open,
-        act: () => {
-          this.#table.open = !this.#table.open;
-          this.#render();
-        },
+        checked: settings.table,
+        act: () => change({ table: !settings.table }),
       },
       { text: "Compact", checked: settings.compact, act: () => change({ compact: true }) },
       ...closed.map((title) => ({

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { DEFAULTS, readSettings } from "./settings";
 import { encode, pack, series } from "./testing";
 import { decode, FrameError } from "./wire";
 
@@ -126,5 +127,16 @@ describe("decode", () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+test("the settings are those of the kernel, with the same defaults", () => {
+  expect(DEFAULTS).toEqual(JSON.parse(readFileSync(`${golden}settings.json`, "utf8")));
+  expect(readSettings((trait) => DEFAULTS[trait as keyof typeof DEFAULTS])).toEqual(DEFAULTS);
+  expect(readSettings(() => ({ nonsense: [1] }))).toEqual({
+    ...DEFAULTS,
+    scales: {},
+    directions: {},
+    names: {},
   });
 });
