@@ -257,7 +257,7 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
         room -= cost + least
         reserved += least
         described.append((parts, run, numbered))
-    lengths = [len(points) * _width(points) for _, _, numbered in described for _, points in numbered]
+    lengths = [_length(points) for _, _, numbered in described for _, points in numbered]
     share = _share(lengths, max(room + reserved, 0) // _NUMBER)
     complete: dict[str, Sent] = {}
     for parts, run, numbered in reversed(described):
@@ -265,7 +265,7 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
         whole = len(numbered) == len(parts.points) and run["spans"]["start"] == 0 and run["marks"]["start"] == 0
         for number, points in numbered:
             count = len(points)
-            if count * _width(points) <= share:
+            if _length(points) <= share:
                 if count:
                     run["columns"].append(_column(frame, number, points, 0, count))
             else:
@@ -378,11 +378,25 @@ def _width(points: Points) -> int:
     return 3 if points.series.granularity == "epoch" else 2
 
 
+def _length(points: Points) -> int:
+    """How many numbers all of its points take, at most where they are too many for a snapshot anyway."""
+    count = len(points)
+    small = count * _NUMBER <= SNAPSHOT_LIMIT
+    return count * (1 if small and _is_contiguous(points, 0, count) else _width(points))
+
+
+def _is_contiguous(points: Points, start: int, stop: int) -> bool:
+    """Whether each point stands one step after the one before, so that the first one's step tells all."""
+    if points.series.granularity == "epoch":  # epochs may share a step
+        return False
+    # Batches that threads log at once may come out of order.
+    return bool((np.diff(points.steps.array(start, stop)) == 1).all())
+
+
 def _column(frame: _Frame, number: int, points: Points, start: int, count: int) -> dict[str, Any]:
     steps = points.steps.array(start, start + count)
     by_epoch = points.series.granularity == "epoch"
-    # Epochs may share a step, and batches that threads log at once may come out of order.
-    contiguous = not by_epoch and bool((np.diff(steps) == 1).all())
+    contiguous = _is_contiguous(points, start, start + count)
     column: dict[str, Any] = {
         "series": number,
         "start": start,
@@ -428,4 +442,4 @@ def _share(lengths: list[int], room: int) -> int:
         if waiting[0] > share:
             return share
         room -= waiting.pop(0)
-    return room
+    return max(lengths, default=room)  # all of them have room

@@ -356,3 +356,19 @@ def test_the_facts_of_a_run_follow_it():
     history.add(RunEnded("a", 1, 0.4, "failed", "no"))
     assert facts() == [1, 3, 0, 4, "failed", "no"]
     assert wire.append(history, sent) is None
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3, 4, 5, 6])
+def test_a_snapshot_holds_every_point_as_long_as_there_is_room(runs):
+    """Points one step apart take eight bytes each."""
+    bus = Bus(strict=True)
+    for _ in range(runs):
+        run = Run("a", bus=bus)
+        for at in range(1000):
+            run.batch_ended({"loss": float(at), "accuracy": 0.5, "lr": 0.1})
+        run.end()
+    frame, complete = wire.snapshot(bus.runs)
+    columns = [column for told in read(frame)["runs"] for column in told["columns"]]
+    assert [column["count"] for column in columns] == [1000] * 4 * runs
+    assert len(complete) == runs
+    assert len(frame) <= wire.SNAPSHOT_LIMIT
