@@ -176,7 +176,7 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.end_epoch()
-            if any(stopper.stopped_epoch > 0 for stopper in trainer.early_stopping_callbacks):
+            if trainer.should_stop and any(fit.was_stopped_by(one) for one in trainer.early_stopping_callbacks):
                 fit.run.mark("early stopping")
 
     @harmless
@@ -222,6 +222,7 @@ class _Fit:
         self._seen: dict[str, Any] = {}
         # The epoch that goes on, and what had been reported when only its means were to come.
         self._epoch: int | None = None
+        self._last_epoch: int | None = None
         self._first_step = 0
         self._is_whole = True
         self._before_means: dict[str, Any] | None = None
@@ -314,6 +315,18 @@ class _Fit:
         finally:
             self.run.end_epoch(values, at=self._idle_since)
 
+    def was_stopped_by(self, stopper: Any) -> bool:
+        """Tell whether an ``EarlyStopping`` stopped in the epoch that was the last; it keeps that for good."""
+        if stopper.stopped_epoch != self._last_epoch:
+            return False
+        if stopper.stopped_epoch > 0:
+            return True
+        # 0 may also be that of one that has stopped nothing.
+        reason = getattr(stopper, "stopping_reason", None)  # since Lightning 2.6
+        if reason is not None:
+            return bool(reason.name != "NOT_STOPPED")
+        return bool(stopper.wait_count >= stopper.patience)
+
     @property
     def _is_automatic(self) -> bool:
         return bool(self._trainer.lightning_module.automatic_optimization)
@@ -331,7 +344,8 @@ class _Fit:
 
     def _begin_epoch(self, index: int) -> None:
         trainer = self._trainer
-        self._epoch, self._first_step = trainer.current_epoch, self.run.step
+        self._epoch = self._last_epoch = trainer.current_epoch
+        self._first_step = self.run.step
         self._is_whole = index == 0  # or the training goes on from a checkpoint in the midst of it
         length = trainer.num_training_batches
         self.run.begin_epoch(

@@ -941,6 +941,66 @@ def test_where_early_stopping_stopped_is_marked(stops: bool) -> None:
     assert len(history.epoch["val_loss"]) == (3 if stops else 6)
 
 
+class Told(Net):
+    """Its validation loss is what the test says of the epoch."""
+
+    def __init__(self, *told: float) -> None:
+        super().__init__()
+        self.told = told
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", self.told[self.current_epoch])
+
+
+def marked(history: ew.History) -> list[tuple[str, int]]:
+    return [(mark.text, mark.step) for mark in history.marks]
+
+
+@pytest.mark.parametrize("knows_reasons", [True, False])
+@pytest.mark.parametrize("stopping", [{"check_finite": True}, {"patience": 0, "check_finite": False}], ids=str)
+def test_a_stop_in_the_first_epoch_is_marked(stopping: dict[str, Any], knows_reasons: bool) -> None:
+    """`stopped_epoch` is 0 then, as it is of one that has stopped nothing."""
+
+    class Stopper(EarlyStopping):
+        def on_train_end(self, trainer: Any, module: Any) -> None:
+            if not knows_reasons:  # as before Lightning 2.6
+                del self.stopping_reason
+
+    if not knows_reasons and "patience" not in stopping:
+        pytest.skip("nobody can know")
+    stopper = Stopper("val_loss", **{"patience": 3} | stopping)
+    history = fit(Told(*[float("nan")] * 4), stopper, max_epochs=4, num_sanity_val_steps=0)
+    assert marked(history) == [("early stopping", 5)]
+
+    class Asks(pl.Callback):
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            trainer.should_stop = True
+
+    other = Stopper("val_loss", patience=3, check_finite=False)
+    assert marked(fit(Told(1.0), Asks(), other, max_epochs=4)) == []
+
+
+def test_a_stop_of_an_earlier_fit_is_not_marked_again(tmp_path: Path) -> None:
+    def train(stopper: Any, module: Any, **options: Any) -> tuple[Any, ew.History]:
+        watch = callback()
+        training = trainer(stopper, watch, max_epochs=5, num_sanity_val_steps=0)
+        training.fit(module, loader(), loader(), **options)
+        return training, watch.history
+
+    stopper = EarlyStopping("val_loss", patience=1)
+    training, history = train(stopper, Told(1.0, 1.0))
+    assert marked(history) == [("early stopping", 10)]
+    training.save_checkpoint(tmp_path / "stopped.ckpt")
+    falling = [-float(epoch) for epoch in range(1, 6)]
+    for options in ({}, {"ckpt_path": tmp_path / "stopped.ckpt"}):
+        again = EarlyStopping("val_loss", patience=1) if options else stopper
+        _, history = train(again, Told(*falling), **options)
+        assert again.stopped_epoch == 1
+        assert marked(history) == []
+    _, history = train(EarlyStopping("val_loss"), Told(*[1.0] * 5), ckpt_path=tmp_path / "stopped.ckpt")
+    assert marked(history) == [("early stopping", 5)]
+
+
 def test_no_value_is_read_while_batches_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would make a processor wait for its device is read when a validation or an epoch has ended."""
 
