@@ -461,6 +461,128 @@ def test_the_returned_loss_that_is_logged_as_loss_is_one(how: dict[str, bool]) -
     assert (set(history.batch), set(history.epoch)) == ({"loss", "lr"}, {"loss", "val_loss"})
 
 
+class Penalised(Net):
+    """Logs its loss without a penalty that it returns with it, which is nothing yet in the first batch."""
+
+    hook = "training_step"
+
+    def __init__(self, **how: bool) -> None:
+        super().__init__()
+        self.how = how
+        self.logged: list[float] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = self.loss_of(batch)
+        self.logged.append(loss.item())
+        returned = loss + self.penalty
+        self.losses.append(returned.item())
+        if self.hook == "training_step":
+            self.log("loss", loss, **self.how)
+        return returned
+
+    @property
+    def penalty(self) -> float:
+        return 0.1 * len(self.losses)
+
+    def means(self, losses: list[float]) -> list[float]:
+        return [np.average(losses[first : first + 5], weights=[4, 4, 4, 4, 2]) for first in range(0, len(losses), 5)]
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("on_epoch", [False, True])
+def test_what_the_module_logs_as_loss_of_the_batches_is_their_loss_for_good(on_epoch: bool, accumulated: int) -> None:
+    module = Penalised(on_step=True, on_epoch=on_epoch)
+    history = fit(module, max_epochs=3, accumulate_grad_batches=accumulated)
+    assert history.batch["loss"] == pytest.approx(module.logged, rel=1e-6)
+    assert history.epoch["loss"] == pytest.approx(module.means(module.logged), rel=1e-6)
+    assert set(history.batch) == {"loss", "lr"}
+
+
+def test_a_loss_that_is_logged_when_the_batch_has_ended_is_compared_with_the_returned_one() -> None:
+    class Late(Penalised):
+        hook = "on_train_batch_end"
+        penalty = 1.0
+
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.log("loss", self.logged[-1], on_step=True, on_epoch=True)
+
+    module = Late()
+    history = fit(module)
+    assert history.batch["loss"] == pytest.approx(module.logged, rel=1e-6)
+    assert history.batch["returned_loss"] == pytest.approx(module.losses, rel=1e-6)
+    assert history.epoch["returned_loss"] == pytest.approx(module.means(module.losses), rel=1e-6)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_loss_that_is_logged_now_and_then_is_compared_where_it_comes_first(same: bool) -> None:
+    class Rare(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss = super().training_step(batch, batch_idx)
+            if batch_idx % 3 == 1:
+                self.log("loss", loss if same else loss * 2)
+            return loss
+
+    module = Rare()
+    history = fit(module)
+    if same:
+        assert history.batch["loss"] == pytest.approx(module.losses, rel=1e-6)
+        assert "returned_loss" not in history.batch
+    else:
+        # Before, nobody could know.
+        assert history.batch.steps("loss").tolist() == [1, 2, 5, 7, 10]
+        assert history.batch["loss"][1:] == pytest.approx([2 * module.losses[at] for at in (1, 4, 6, 9)])
+        assert history.batch["returned_loss"] == pytest.approx(module.losses[1:])
+        # Of the first epoch not every batch has that name.
+        assert history.epoch.epochs("returned_loss").tolist() == [1]
+        assert "loss" not in history.epoch
+
+
+def test_a_mean_that_parts_from_the_returned_losses_later_is_told_and_they_get_a_name_of_their_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    module = Penalised(on_step=False, on_epoch=True)
+    history = fit(module, max_epochs=3)
+    assert history.epoch["loss"] == pytest.approx(module.means(module.logged), rel=1e-6)
+    assert history.epoch["returned_loss"] == pytest.approx(module.means(module.losses), rel=1e-6)
+    assert history.batch["loss"] == pytest.approx(module.losses[:5], rel=1e-6)
+    assert history.batch["returned_loss"] == pytest.approx(module.losses[5:], rel=1e-6)
+    assert caplog.text.count("the mean that 'Penalised' logs as 'loss' is not that of the losses it returned") == 1
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_mean_of_the_returned_losses_is_their_mean_with_whatever_weights(
+    plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Means(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss = super().training_step(batch, batch_idx)
+            self.log("loss", loss, on_step=False, on_epoch=True, batch_size=1 if plain else None)
+            return loss
+
+    history = fit(Means(), max_epochs=3)
+    assert set(history.batch) == {"loss", "lr"}
+    assert set(history.epoch) == {"loss", "val_loss"}
+    assert "returned_loss" not in caplog.text
+
+
+@pytest.mark.parametrize("how", [{"on_step": True}, {"on_step": False, "on_epoch": True}], ids=str)
+def test_of_a_loss_that_is_logged_one_value_is_read_while_the_first_batch_is_trained(
+    how: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Logged(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss = self.loss_of(batch)
+            self.log("loss", loss, **how)
+            return loss
+
+    watch = callback()
+    reads = contract.note_reads(monkeypatch, watch._bus)
+    trainer(watch).fit(Logged(), loader(), loader())
+    monkeypatch.undo()
+    assert reads.count(0) == 1
+    assert set(reads) == {0, 5, 10}
+
+
 # Batches -------------------------------------------------------------------------------------------------------------
 
 
