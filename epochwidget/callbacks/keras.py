@@ -37,6 +37,7 @@ from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
 from ..run import Run
+from ..series import LEARNING_RATE, Series
 
 check_version("keras", keras.__version__, "3.8", "4")
 
@@ -169,10 +170,12 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._hand_over()
         values = _numbers(logs or {})
-        if _has_own_step(self.model):  # mostly what it returned of the last batch
-            for name in values:
-                if not name.startswith("val_"):
-                    self._the_run.declare(name, metric=name, kind="reported", granularity="epoch")
+        own = _has_own_step(self.model)
+        for name in values:
+            # A rate that was not logged per batch is one that another callback put there.
+            if name in self._names if _looks_like_rate(name) else own and not name.startswith("val_"):
+                # What a step of the person's own returned is mostly that of the last batch.
+                self._the_run.declare(name, metric=name, kind="reported" if own else "epoch", granularity="epoch")
         self._the_run.end_epoch(values)
 
     @harmless
@@ -219,6 +222,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 self._batch_ended(values, batch, at)
             return
         rows = self._step.read(self._rate_name)
+        for name in rows[0] if rows else ():
+            if _looks_like_rate(name) and name != self._rate_name:
+                self._the_run.declare(name, metric=name, kind="batch")
         size = self.model.steps_per_execution
         for index, (at, _, logs) in enumerate(ended):
             of_execution = rows[index * size : (index + 1) * size]
@@ -753,6 +759,11 @@ def _is_additive(metric: Any) -> bool:
     It is for all of Keras's own: they count and sum. Of others nobody knows.
     """
     return str(type(metric).update_state.__module__).startswith("keras.src.metrics.")
+
+
+def _looks_like_rate(name: str) -> bool:
+    """Tell whether a series of that name is taken for a learning rate if nobody says otherwise."""
+    return Series.of(name, "batch").metric == LEARNING_RATE
 
 
 def _learning_rate(model: Any) -> float | None:

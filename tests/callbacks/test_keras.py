@@ -817,8 +817,45 @@ def test_a_metric_called_lr_keeps_its_name(own: bool) -> None:
     batch, epoch = watch.history.batch, watch.history.epoch
     assert batch["learning_rate"] == pytest.approx(0.1 * 0.5 ** np.arange(8))
     assert epoch["lr"].tolist() == kept["lr"]
+    of_metric = [table.series(name) for table in (batch, epoch) for name in table if name in ("lr", "running_lr")]
+    assert {series.metric for series in of_metric} == {"lr"}
+    assert batch.series("learning_rate").metric == "learning rate"
     if not own:
         assert batch["lr"] == pytest.approx(0.1 * 0.5 ** np.arange(1, 9))
+
+
+def test_an_output_called_lr_has_metrics_and_no_rates() -> None:
+    """A callback that adds its rate to the logs of an epoch adds no metric."""
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, {name: keras.layers.Dense(1, name=name)(inputs) for name in ("lr", "ud")})
+    model.compile("sgd", {"lr": "mse", "ud": "mse"}, metrics={"lr": ["mae"], "ud": ["mae"]})
+    plateau = keras.callbacks.ReduceLROnPlateau("loss")
+    kept = model.fit(
+        X, {"lr": Y, "ud": 1 - Y}, epochs=2, validation_split=0.2, verbose=0, callbacks=[plateau, watch := callback()]
+    ).history
+    tables = {"batch": watch.history.batch, "epoch": watch.history.epoch}
+    found = {
+        kind: {name: table.series(name).metric for name in table if "lr" in name or "rate" in name}
+        for kind, table in tables.items()
+    }
+    assert found["batch"] == {
+        "lr": "learning rate",
+        "lr_loss": "lr_loss",
+        "lr_mae": "lr_mae",
+        "running_lr_loss": "lr_loss",
+        "running_lr_mae": "lr_mae",
+    }
+    assert found["epoch"] == {
+        "learning_rate": "learning rate",
+        "lr_loss": "lr_loss",
+        "lr_mae": "lr_mae",
+        "val_lr_loss": "lr_loss",
+        "val_lr_mae": "lr_mae",
+    }
+    assert watch.history.epoch["lr_loss"].tolist() == kept["lr_loss"]
+    assert tables["batch"].series("lr_loss").kind == "batch"
+    assert tables["epoch"].series("lr_loss").kind == "epoch"
 
 
 @on_tensorflow
