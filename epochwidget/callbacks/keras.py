@@ -404,8 +404,8 @@ class _UsedRate:
             # A step of the person's own may leave the model's optimizer alone, as a GAN's does, and it may set the rate
             # before it applies. The rate from before the step is for one that goes another way.
             self._before = ops.copy(ops.convert_to_tensor(_steps_taken(optimizer)))
-            if "apply" not in vars(optimizer):
-                optimizer.apply = self._apply
+            # Not by `setattr`, for which Keras looks at each value whether it is a variable.
+            vars(optimizer).setdefault("apply", self._apply)
             if not applies:
                 self._rate = self._now()
         # To compute a schedule costs a small model some per cent of its step. The optimizer does it anyway: hear what
