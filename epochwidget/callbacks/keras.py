@@ -25,9 +25,9 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import perf_counter
-from types import FrameType
-from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, ref
+from types import FrameType, FunctionType
+from typing import Any
+from weakref import ref
 
 import keras
 import numpy as np
@@ -38,6 +38,7 @@ from ..errors import check_version, checked_name, harmless, unknown_keywords
 from ..history import History
 from ..resuming import resumption
 from ..run import Run
+from ..series import LEARNING_RATE, Series
 
 check_version("keras", keras.__version__, "3.8", "4")
 
@@ -45,6 +46,9 @@ _READ_EVERY = 0.1
 
 # What is used here of a model and not promised by Keras.
 _NEEDED = ("_loss_tracker", "_compile_loss", "_compile_metrics", "train_function", "make_train_function")
+
+# The attribute of a train function that holds the step that stands in for it.
+_STEP = "_epochwidget_step"
 
 _log = logging.getLogger("epochwidget")
 
@@ -69,11 +73,13 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     Where Keras leaves no way to a batch's own value, only what is known is there, under its own kind:
 
     - the running means alone on the JAX backend, under a distribution strategy, and where PyTorch compiles the step;
+    - the running means alone where the train function is not as Keras makes it: a class has a ``make_train_function``
+      of its own, or somebody wrapped ``model.train_function``;
     - the running value alone of a metric that is not Keras's own, and of ``F1Score``, ``FBetaScore`` and ``R2Score``;
     - what the step returns, as of kind ``"reported"``, of a model with a ``train_step`` of its own;
     - the running means alone for a second callback of this class in the same ``fit``.
 
-    In the first and the last of these cases the learning rate is read about every 0.1 s. A step that leaves the
+    In the first two and the last of these cases the learning rate is read about every 0.1 s. A step that leaves the
     model's optimizer alone has none.
 
     A metric of several numbers has each under a name of its own: ``f1_score_0``, ``f1_score_1``, ...
@@ -147,7 +153,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._stoppers = [one for one in others if isinstance(one, keras.callbacks.EarlyStopping)]
         # It lives as long as the call of `fit`, of whose end by an exception no hook tells.
         self._call = None if fit is None else ref(fit, self._over)
-        self._step = _WatchedStep.on(self.model)
+        _take_off(self.model)  # what an interrupt may have left there of an earlier run
+        self._step = _WatchedStep.on(self.model, fit)
         if self._step is not None:
             self._step.begin()
 
@@ -178,10 +185,12 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         self._hand_over()
         values = _numbers(logs or {})
-        if _has_own_step(self.model):  # mostly what it returned of the last batch
-            for name in values:
-                if not name.startswith("val_"):
-                    self._the_run.declare(name, metric=name, kind="reported", granularity="epoch")
+        own = _has_own_step(self.model)
+        for name in values:
+            # A rate that was not logged per batch is one that another callback put there.
+            if name in self._names if _looks_like_rate(name) else own and not name.startswith("val_"):
+                # What a step of the person's own returned is mostly that of the last batch.
+                self._the_run.declare(name, metric=name, kind="reported" if own else "epoch", granularity="epoch")
         self._the_run.end_epoch(values)
 
     @harmless
@@ -230,6 +239,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 self._batch_ended(values, batch, at)
             return
         rows = self._step.read(self._rate_name)
+        for name in rows[0] if rows else ():
+            if _looks_like_rate(name) and name != self._rate_name:
+                self._the_run.declare(name, metric=name, kind="batch")
         size = self.model.steps_per_execution
         for index, (at, _, logs) in enumerate(ended):
             of_execution = rows[index * size : (index + 1) * size]
@@ -272,39 +284,39 @@ class _WatchedStep:
     Of a model with a step of its own it keeps the rate alone: what such a step counts, nobody knows.
     """
 
-    # Of each model the step that was compiled for it, so that a second `fit` need not compile it again.
-    _known: ClassVar[WeakKeyDictionary[Any, _WatchedStep]] = WeakKeyDictionary()
-
     @classmethod
-    def on(cls, model: Any) -> _WatchedStep | None:
-        """Return the watched step of a model, or None where Keras leaves no way to one."""
-        backend = keras.backend.backend()
-        # Not all that is needed here is promised by Keras: another version may not have it.
-        if not all(hasattr(model, name) for name in _NEEDED):
+    def on(cls, model: Any, fit: Any = None) -> _WatchedStep | None:
+        """Return the watched step of a model that this `fit` trains, or None where Keras leaves no way to one."""
+        left = getattr(getattr(model, "train_function", None), _STEP, None)
+        if left is not None and left._watched is model.train_function:
+            if fit is not None and left._fit() is fit:
+                return None  # another callback of this `fit` has it
+            left.end()  # of a `fit` that somebody still holds; whoever watched that may read what it has yet
+            vars(model.train_function).pop(_STEP, None)
+        if not _can_be_watched(model):
             return None
-        if backend not in ("tensorflow", "torch") or "train_step" in vars(model):
-            return None
-        if _has_own_step(model) and _learning_rate(model) is None:
-            return None
-        if backend == "tensorflow" and model.distribute_strategy.num_replicas_in_sync > 1:
-            return None
-        if backend == "torch" and model.jit_compile:
-            return None
-        known = cls._known.get(model)
+        # It is kept by the very function that it stands in for, so that a second `fit` need not compile it again, and a
+        # function that was made anew, as after a layer was frozen, has none.
+        known: _WatchedStep | None = vars(model.train_function).get(_STEP)
         # `compile` makes a new loss tracker: a step that was compiled before is no longer this model's.
         if known is None or known._tracker is not model._loss_tracker:
-            known = cls._known[model] = cls(model, backend)
+            known = cls(model, keras.backend.backend())
+            setattr(model.train_function, _STEP, known)
+        known._fit = (lambda: None) if fit is None else ref(fit)
         return known
 
     def __init__(self, model: Any, backend: str) -> None:
         # Called when the model is trained, so it is there then.
         self._model: Callable[[], Any] = ref(model)
+        self._fit: Callable[[], Any] = lambda: None
         self._tracker = model._loss_tracker
-        self._unwatched: Any = None
+        self._unwatched: Any = model.train_function
+        self._is_making = False
         self._watched: Any = None
         self._names: list[str] = []
         self._has_own_results = not _has_own_step(model)
         self._has_rate = _learning_rate(model) is not None
+        self._applies = False
         #: How many executions may end before the tape has to be read.
         self.room = max(512 // model.steps_per_execution, 1)
         self._tape: _TorchTape | _OutputTape | _VariableTape
@@ -318,21 +330,28 @@ class _WatchedStep:
     def begin(self) -> None:
         """Train by this step from now on."""
         model = self._model()
-        self._unwatched = model.train_function
-        if self._watched is None and isinstance(self._tape, _TorchTape):
-            self._watched = lambda batches: self._take(batches[0])
-        elif self._watched is None:
-            # `make_train_function` takes the step that it finds on the model. There it stays no longer than that.
-            model.train_step = self._take
-            try:
-                model.make_train_function(force=True)
-            finally:
-                del model.train_step
-            self._watched = model.train_function
-            if isinstance(self._tape, _OutputTape):
-                self._watched = self._tape.reading(self._watched)
+        if self._watched is None:
+            watched = self._make(model)
+            setattr(watched, _STEP, self)
+            self._watched = watched
         model.train_function = self._watched
         self.read()  # what was trained meanwhile is of no run
+
+    def _make(self, model: Any) -> Any:
+        """Return a train function that takes this step."""
+        if isinstance(self._tape, _TorchTape):
+            return lambda batches: self._take(batches[0])
+        # `make_train_function` takes the step that it finds on the model. There it stays no longer than that.
+        self._is_making = True  # and so it stays if an interrupt comes between these lines
+        try:
+            model.train_step = self._take
+            model.make_train_function(force=True)
+            made = model.train_function
+        finally:
+            model.train_function = self._unwatched
+            _take_off(model)
+        self._is_making = False
+        return self._tape.reading(made) if isinstance(self._tape, _OutputTape) else made
 
     def expect(self) -> None:
         """Keep the next execution: what other callbacks train by ``train_on_batch`` comes here, too."""
@@ -341,8 +360,11 @@ class _WatchedStep:
     def end(self) -> None:
         """Train as before."""
         model = self._model()
-        if model is not None and model.train_function is self._watched:
+        if model is None:
+            return
+        if self._is_making or (self._watched is not None and model.train_function is self._watched):
             model.train_function = self._unwatched
+        _take_off(model)
 
     def read(self, rate: str = "lr") -> list[dict[str, float]]:
         """Return the values of each step since the last call, the learning rate under the name that is given."""
@@ -354,8 +376,12 @@ class _WatchedStep:
     def _take(self, data: Any) -> Any:
         model = self._model()
         own = _OwnResults(model) if self._has_own_results else None
-        rate = _UsedRate(model.optimizer, by_keras=self._has_own_results) if self._has_rate else None
+        rate = _UsedRate(model.optimizer, by_keras=own is not None) if self._has_rate else None
         try:
+            if own is not None:
+                own.enter()
+            if rate is not None:
+                rate.enter(applies=self._applies)
             # Between these two lines all is Keras's or the person's; what fails there would have failed without us.
             logs = type(model).train_step(model, data)
         finally:
@@ -367,6 +393,7 @@ class _WatchedStep:
             values = {} if own is None else own.named()
             if rate is not None:
                 values[""] = rate.used()  # which is no name of a metric
+                self._applies = self._applies or rate.is_of_apply
             self._names = self._names or list(values)
             # A graph that is traced again may know more names. They come too late for the tape.
             logs = self._tape.write(logs, [values.get(name, float("nan")) for name in self._names])
@@ -382,36 +409,67 @@ class _UsedRate:
 
     def __init__(self, optimizer: Any, *, by_keras: bool) -> None:
         self._optimizer = optimizer
-        # A step of the person's own may leave the model's optimizer alone, as a GAN's does.
-        self._before = None if by_keras else ops.copy(ops.convert_to_tensor(_steps_taken(optimizer)))
+        self._by_keras = by_keras
+        self._before: Any = None
+        self._rate: Any = None
+        self._heard: list[Any] = []
+
+    def enter(self, *, applies: bool) -> None:
+        """Hear the rate from now on; `applies` tells that earlier steps of the person's own called ``apply``."""
+        optimizer = self._optimizer
+        if not self._by_keras:
+            # A step of the person's own may leave the model's optimizer alone, as a GAN's does, and it may set the rate
+            # before it applies. The rate from before the step is for one that goes another way.
+            self._before = ops.copy(ops.convert_to_tensor(_steps_taken(optimizer)))
+            # Not by `setattr`, for which Keras looks at each value whether it is a variable.
+            vars(optimizer).setdefault("apply", self._apply)
+            if not applies:
+                self._rate = self._now()
         # To compute a schedule costs a small model some per cent of its step. The optimizer does it anyway: hear what
         # it gets, unless it may be in a branch of the graph, from which nothing can be taken.
-        self._hears = (
-            by_keras
-            and isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
+        elif (
+            isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule)
             and not optimizer.gradient_accumulation_steps
             and hasattr(optimizer, self._COMPUTES)
-        )
-        self._heard: list[Any] = []
-        if self._hears:
+        ):
             setattr(optimizer, self._COMPUTES, self._compute)
         else:
-            # A copy, for a rate may be a variable, which the step changes.
-            self._heard.append(ops.copy(ops.convert_to_tensor(optimizer.learning_rate)))
+            self._rate = self._now()
+
+    def _now(self) -> Any:
+        # A copy, for a rate may be a variable, which the step changes.
+        return ops.copy(ops.convert_to_tensor(self._optimizer.learning_rate))
 
     def _compute(self) -> Any:
         rate = getattr(type(self._optimizer), self._COMPUTES)(self._optimizer)
         self._heard.append(rate)
         return rate
 
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._heard:
+            try:
+                self._heard.append(self._now())
+            except Exception:  # the step's own failure, if it is one, comes from where it would have come
+                self._heard.append(None)
+        return type(self._optimizer).apply(self._optimizer, *args, **kwargs)
+
     def leave(self) -> None:
         """Leave the optimizer as it was."""
-        if self._hears:
-            vars(self._optimizer).pop(self._COMPUTES, None)
+        _take_off_one(self._optimizer, self._COMPUTES, "apply")
+
+    @property
+    def is_of_apply(self) -> bool:
+        """Whether the rate was heard where the step applied, and can be had outside of there."""
+        rate = self._heard[0] if self._heard else None
+        # A branch of the graph, or a function within the step, is a graph of its own.
+        return not self._by_keras and rate is not None and _graph(rate) is _graph(self._before)
 
     def used(self) -> Any:
         """Return the rate, after the step; NaN if the optimizer has taken none."""
-        rate = self._heard[0] if self._heard else float("nan")
+        heard = self._heard if self._by_keras or self.is_of_apply else ()
+        rate = heard[0] if heard else self._rate
+        if rate is None:
+            return float("nan")
         if self._before is None:
             return rate
         return ops.where(ops.convert_to_tensor(_steps_taken(self._optimizer)) > self._before, rate, float("nan"))
@@ -424,6 +482,10 @@ class _OwnResults:
         self._model = model
         self._results: dict[int, Any] = {}
         self._watched: list[Any] = []
+
+    def enter(self) -> None:
+        """Watch the model's metrics from now on."""
+        model = self._model
         # The metrics of `compile` come to be with the first batch, and this may be the first: they are built, and
         # watched, right before Keras would build them.
         model.compute_loss = self._compute_loss
@@ -482,23 +544,46 @@ class _OwnResults:
         watched = [metric for metric in self._watched if id(metric) in self._results]
         try:
             for metric in watched:
-                metric.result = partial(self._results.__getitem__, id(metric))
+                metric.result = partial(self._result, metric)
             logs = self._model.get_metrics_result()
         finally:
             for metric in watched:
-                vars(metric).pop("result", None)
+                _take_off_one(metric, "result")
         return {
             name: value
             for name, value in logs.items()
             if len(getattr(value, "shape", ())) == 0 and not any(other in name for other in others)
         }
 
+    def _result(self, metric: Any) -> Any:
+        return self._results[id(metric)]
+
     def leave(self) -> None:
         """Leave the model and its metrics as they were."""
-        for name in ("compute_loss", "compute_metrics"):
-            vars(self._model).pop(name, None)
+        _take_off_one(self._model, "compute_loss", "compute_metrics")
         for metric in self._watched:
-            vars(metric).pop("update_state", None)
+            _take_off_one(metric, "update_state")
+
+
+def _take_off_one(thing: Any, *names: str) -> None:
+    """Take attributes of ours off a thing; what somebody else has put there stays."""
+    attributes = vars(thing)
+    for name in names:
+        if name in attributes:
+            method = attributes[name]
+            owner = getattr(getattr(method, "func", method), "__self__", None)
+            if isinstance(owner, (_WatchedStep, _OwnResults, _UsedRate)):
+                del attributes[name]
+
+
+def _take_off(model: Any) -> None:
+    """Take all that is ours off a model, its metrics and its optimizer, wherever an interrupt struck."""
+    _take_off_one(model, "train_step", "compute_loss", "compute_metrics")
+    for metric in _single(model.metrics):
+        _take_off_one(metric, "update_state", "result")
+    for optimizer in (model.optimizer, getattr(model.optimizer, "inner_optimizer", None)):
+        if hasattr(optimizer, "__dict__"):
+            _take_off_one(optimizer, _UsedRate._COMPUTES, "apply")
 
 
 # A tape takes a step's logs and numbers and returns the logs with which the step is to end.
@@ -626,6 +711,41 @@ def _row(numbers: list[Any]) -> Any:
     return tf.stack([scalar if scalar.shape.rank == 0 else tf.reshape(scalar, ()) for scalar in scalars])
 
 
+def _graph(tensor: Any) -> Any:
+    """Return the graph of TensorFlow that a tensor belongs to, or None where it is just a value."""
+    return getattr(tensor, "graph", None)
+
+
+def _can_be_watched(model: Any) -> bool:
+    """Tell whether Keras leaves a way to a step of ours."""
+    # Not all that is needed here is promised by Keras: another version may not have it.
+    if not all(hasattr(model, name) for name in _NEEDED) or not _is_made_by_keras(model):
+        return False
+    if {"train_step", "compute_loss"} & vars(model).keys():
+        return False
+    if _has_own_step(model) and _learning_rate(model) is None:
+        return False
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return bool(model.distribute_strategy.num_replicas_in_sync == 1)
+    return backend == "torch" and not model.jit_compile
+
+
+def _is_made_by_keras(model: Any) -> bool:
+    """Tell whether the train function is the one that Keras makes, so that another may stand in for it.
+
+    That of a class of the person's own, or one that somebody wrapped, does more than to take the step.
+    """
+    function = model.train_function
+    return (
+        "make_train_function" not in vars(model)
+        and type(model).make_train_function is keras.Model.make_train_function
+        # Its module is no sign: `functools.wraps` copies that.
+        and isinstance(function, FunctionType)
+        and str(function.__globals__.get("__name__")).startswith("keras.src.")
+    )
+
+
 def _has_own_step(model: Any) -> bool:
     """Tell whether the model was written to train otherwise than Keras does."""
     return any(
@@ -656,6 +776,11 @@ def _is_additive(metric: Any) -> bool:
     It is for all of Keras's own: they count and sum. Of others nobody knows.
     """
     return str(type(metric).update_state.__module__).startswith("keras.src.metrics.")
+
+
+def _looks_like_rate(name: str) -> bool:
+    """Tell whether a series of that name is taken for a learning rate if nobody says otherwise."""
+    return Series.of(name, "batch").metric == LEARNING_RATE
 
 
 def _learning_rate(model: Any) -> float | None:

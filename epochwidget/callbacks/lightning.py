@@ -15,6 +15,7 @@ make a device wait, or one process for the others. So
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ from math import inf, isclose, isnan
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ..bus import Bus, chosen
@@ -33,6 +35,8 @@ from ..resuming import resumption
 from ..run import Run
 from ..scalars import rates, scalar, to_floats
 from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
+
+_log = logging.getLogger("epochwidget")
 
 
 def _callbacks() -> list[Any]:
@@ -66,8 +70,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
 
     - ``loss``: the loss that ``training_step`` returned, undivided where gradients are accumulated. With manual
       optimisation nobody knows what a step returns: there is a ``loss`` if the module logs one.
-    - ``returned_loss``: the same, if in the first batch the module logs another number as ``loss``, which then has
-      that name.
+    - ``returned_loss``: the same, if the module logs another number as ``loss``, which then has that name. That is told
+      by the first batch of which it logs one; and where it logs a mean of each epoch alone, by these means, too.
     - ``lr``: the learning rate that the batch was trained with; ``lr_1``, ``lr_2``, ... those of further parameter
       groups; ``lr_optimizer1``, ``lr_optimizer1_1``, ... those of further optimizers.
     - what the module logs with ``on_step``, under the name that it gives, without ``_step``.
@@ -191,7 +195,7 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.end_epoch()
-            if any(stopper.stopped_epoch > 0 for stopper in trainer.early_stopping_callbacks):
+            if trainer.should_stop and any(fit.was_stopped_by(one) for one in trainer.early_stopping_callbacks):
                 fit.run.mark("early stopping")
 
     @harmless
@@ -231,12 +235,19 @@ class _Fit:
         self._values: dict[str, Any] = {}
         self._logged: dict[str, Any] = {}
         self._divisor = 1
-        self._own: str | None = None  # the name of the loss that is returned, once it is known
+        # The loss that the batch returned, what it is called and since which step, and whether that was compared with
+        # what the module logs as the loss.
+        self._returned: Any = None
+        self._own = "loss"
+        self._own_since = 0
+        self._is_compared = False
+        self._returns = False
         self._ended: tuple[float, int | None] | None = None
         # Of what is logged per batch, by Lightning's key, the newest that was seen.
         self._seen: dict[str, Any] = {}
         # The epoch that goes on, and what had been reported when only its means were to come.
         self._epoch: int | None = None
+        self._last_epoch: int | None = None
         self._first_step = 0
         self._is_whole = True
         self._before_means: dict[str, Any] | None = None
@@ -253,7 +264,7 @@ class _Fit:
         self._put_evaluation()
         if self._epoch is None:
             self._begin_epoch(index)
-        self._values, self._logged = {}, {}
+        self._values, self._logged, self._returned = {}, {}, None
         self.note_divisor()
         # The optimizer makes no step in this batch if its gradients are only accumulated.
         for optimizer in self._trainer.optimizers:
@@ -274,9 +285,7 @@ class _Fit:
         self._ended = perf_counter(), _samples(batch)
         loss = outputs.get("loss") if self._is_automatic and isinstance(outputs, Mapping) else None
         if loss is not None:
-            if self._own is None:
-                self._own = self._name_own(loss)
-            self._values[self._own] = scalar(self._own, loss) * self._divisor
+            self._returned = scalar("loss", loss) * self._divisor
         self._take_logged()
 
     def end_batch(self) -> None:
@@ -286,8 +295,9 @@ class _Fit:
         (at, size), self._ended = self._ended, None
         try:
             self._take_logged(but="on_train_batch_start")  # what was logged there since is the next batch's
+            self._put_returned()
         finally:
-            # What was returned and what was used need not be what was logged as such.
+            # What was used as a rate need not be what was logged as such.
             self.run.batch_ended({**self._logged, **self._values}, size=size, at=at)
 
     def take_evaluation(self) -> None:
@@ -323,11 +333,32 @@ class _Fit:
             new = {name: value for name, value in self._reported.items() if value is not before.get(name)}
             logged = [result for result in self._training.values() if result.meta.on_epoch]
             values.update(self._numbers([(result.meta.name, result) for result in logged], new, "train"))
-            mean = self.run.history.epoch_mean(self._own) if self._own is not None and self._is_whole else None
-            if self._own is not None and mean is not None:
-                values.setdefault(self._own, mean)
+            # Of an epoch in whose midst the name was changed only a part has it.
+            if self._returns and self._is_whole and self._own_since <= self._first_step:
+                mean = self.run.history.epoch_mean(self._own)
+                if mean is not None and self._own == "loss" and self._logs_another_mean(mean, values.get("loss")):
+                    self._call_it_returned_loss()
+                    _log.warning(
+                        "[epochwidget] the mean that %r logs as 'loss' is not that of the losses it returned: those "
+                        "are called 'returned_loss' from now on.",
+                        type(self._trainer.lightning_module).__name__,
+                    )
+                if mean is not None:
+                    values.setdefault(self._own, mean)
         finally:
             self.run.end_epoch(values, at=self._idle_since)
+
+    def was_stopped_by(self, stopper: Any) -> bool:
+        """Tell whether an ``EarlyStopping`` stopped in the epoch that was the last; it keeps that for good."""
+        if stopper.stopped_epoch != self._last_epoch:
+            return False
+        if stopper.stopped_epoch > 0:
+            return True
+        # 0 may also be that of one that has stopped nothing.
+        reason = getattr(stopper, "stopping_reason", None)  # since Lightning 2.6
+        if reason is not None:
+            return bool(reason.name != "NOT_STOPPED")
+        return bool(stopper.wait_count >= stopper.patience)
 
     @property
     def _is_automatic(self) -> bool:
@@ -346,7 +377,8 @@ class _Fit:
 
     def _begin_epoch(self, index: int) -> None:
         trainer = self._trainer
-        self._epoch, self._first_step = trainer.current_epoch, self.run.step
+        self._epoch = self._last_epoch = trainer.current_epoch
+        self._first_step = self.run.step
         self._is_whole = index == 0  # or the training goes on from a checkpoint in the midst of it
         length = trainer.num_training_batches
         self.run.begin_epoch(
@@ -376,24 +408,56 @@ class _Fit:
             if not isinstance(value, Tensor):
                 continue
             name = self._name(meta.name, "batch", "train", "batch")
-            if name != self._own:
-                self._logged[name] = scalar(name, value)
+            self._logged[name] = scalar(name, value)
 
-    def _name_own(self, loss: Tensor) -> str:
-        """Return the name of what training steps return: ``loss``, unless the module logs something else as that."""
+    def _put_returned(self) -> None:
+        """Put the loss that the batch returned under its name, unless it was logged there."""
+        returned, self._returned = self._returned, None
+        if returned is None:
+            return
+        self._returns = True
+        if not self._is_compared:
+            logged = self._loss_as_logged()
+            if logged is not None:
+                self._is_compared = True
+                if not _are_alike(*to_floats([returned, logged]).tolist()):  # the one time that a device is waited for
+                    self._call_it_returned_loss()
+        if self._own != "loss" or "loss" not in self._logged:
+            self._values[self._own] = returned
+
+    def _loss_as_logged(self) -> Any:
+        """Return what the module logs of the batch as its loss, if that is the first time; None if it logs none."""
+        if "loss" in self._logged:
+            return self._logged["loss"]
         for result in self._training.values():
-            if result.meta.name != "loss" or result.has_reset:
+            meta = result.meta
+            if meta.name != "loss" or meta.on_step or result.has_reset or meta.fx == "on_train_batch_start":
                 continue
             logged = result._forward_cache
-            if logged is None and result.is_tensor and result.meta.is_mean_reduction:
+            if logged is None and result.is_tensor and meta.is_mean_reduction:
                 logged = result.value / result.cumulated_batch_size
             if isinstance(logged, Tensor) and logged.numel() == 1:
-                returned = float(loss.detach()) * self._divisor
-                if not isclose(float(logged), returned, rel_tol=1e-3) and not isnan(returned):
-                    for granularity in ("batch", "epoch"):
-                        self.run.declare("returned_loss", metric="loss", kind=granularity, granularity=granularity)
-                    return "returned_loss"
-        return "loss"
+                return scalar("loss", logged)
+        return None
+
+    def _call_it_returned_loss(self) -> None:
+        """Leave the name ``loss`` to what the module logs."""
+        self._own, self._own_since = "returned_loss", self.run.step
+        for granularity in ("batch", "epoch"):
+            self.run.declare("returned_loss", metric="loss", kind=granularity, granularity=granularity)
+
+    def _logs_another_mean(self, mean: float, logged: float | None) -> bool:
+        """Tell whether what the module logs of the epochs alone is not the mean of the losses it returned."""
+        results = [result for result in self._training.values() if result.meta.name == "loss"]
+        if logged is None or any(result.meta.on_step for result in results) or self._trainer.world_size > 1:
+            return False
+        if any(result.is_tensor and not result.meta.is_mean_reduction for result in results):
+            return False
+        # The module may give each batch the same weight.
+        batch = self.run.history.batch
+        plain = batch["loss"][batch.steps("loss") > self._first_step]
+        is_of_all = len(plain) == self.run.step - self._first_step
+        return is_of_all and not _are_alike(mean, logged) and not _are_alike(float(np.mean(plain)), logged)
 
     def _numbers(self, named: Iterable[tuple[str, Any]], reported: Mapping[str, Any], split: Split) -> dict[str, float]:
         """Return what was reported of some of Lightning's results, under the names that it has in the history."""
@@ -449,6 +513,11 @@ def _parse(name: str) -> tuple[Split | None, str]:
     elif found := _AFTER.fullmatch(plain):
         split, plain = _WORDS[found[2].lower()], found[1]
     return split, "loss" if plain.lower() == "loss" else plain
+
+
+def _are_alike(one: float, other: float) -> bool:
+    """Tell whether two numbers are the same loss, but for how it was rounded."""
+    return isclose(one, other, rel_tol=1e-3) or (isnan(one) and isnan(other))
 
 
 def _samples(batch: Any) -> int | None:

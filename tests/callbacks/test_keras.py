@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import gc
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import numpy as np
 import pytest
 
 import epochwidget as ew
+from epochwidget.callbacks import keras as adapter
 from epochwidget.callbacks.keras import EpochCallback, _WatchedStep
 
 from . import contract
@@ -166,6 +170,7 @@ def test_several_outputs_have_their_own_losses(keyed: bool, how: dict[str, Any])
 def test_what_cannot_be_watched_is_trained_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
     """Should Keras change under us, the training goes on and the running means remain."""
     model, watch = classifier(), callback()
+    model.make_train_function()
     watched = _WatchedStep.on(model)
     assert watched is not None
     watched._tape.write = None  # type: ignore[method-assign,assignment]  # no function any more
@@ -315,6 +320,191 @@ def test_a_second_fit_is_a_second_run_and_needs_no_new_compilation() -> None:
     model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
     assert watch._step is not step
     assert len(watch.history.batch["loss"]) == 4
+
+
+@pytest.mark.parametrize("how", ["force", "none"])
+def test_a_train_function_that_was_made_anew_is_watched_anew(how: str) -> None:
+    """Keras wants it made anew after a layer was frozen: what was compiled before would go on to train it."""
+
+    def fit(*callbacks: Any) -> tuple[np.ndarray, list[Any]]:
+        model = classifier()
+        model.fit(X, Y, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
+        model.layers[0].trainable = False
+        if how == "force":
+            model.make_train_function(force=True)
+        else:
+            model.train_function = None
+        before = model.layers[0].get_weights()[0]
+        model.fit(X, Y, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
+        return model.layers[0].get_weights()[0] - before, model.get_weights()
+
+    (moved, weights), (_, plain) = fit(watch := callback()), fit()
+    assert not moved.any()
+    assert all(np.array_equal(one, other) for one, other in zip(weights, plain, strict=True))
+    assert len(watch.history.batch["loss"]) == 4
+
+
+def test_a_watched_model_is_let_go() -> None:
+    def train() -> weakref.ref[Any]:
+        model = classifier()
+        model.fit(X, Y, epochs=1, verbose=0, callbacks=[callback()])
+        return weakref.ref(model)
+
+    models = [train(), train()]
+    keras.backend.clear_session()
+    gc.collect()
+    assert [model() for model in models] == [None, None]
+
+
+@pytest.mark.parametrize("eager", [False, True], ids=["", "eagerly"])
+def test_the_train_function_of_a_class_of_the_person_s_own_is_called(eager: bool) -> None:
+    """It may do more than to take the step. So it stays, and the running means are what can be known."""
+
+    class Decays(keras.Sequential):
+        def make_train_function(self, force: bool = False) -> Any:
+            super().make_train_function(force)
+            inner = self.train_function
+
+            def train(data: Any) -> Any:
+                logs = inner(data)
+                for weight in self.trainable_weights:
+                    weight.assign(weight * 0.99)
+                return logs
+
+            self.train_function = train
+
+    def fit(*callbacks: Any) -> list[Any]:
+        keras.utils.set_random_seed(5)
+        model = Decays([keras.Input((5,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", run_eagerly=eager, jit_compile=False)
+        model.fit(X, Y, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
+        weights: list[Any] = model.get_weights()
+        return weights
+
+    for one, other in zip(fit(watch := callback()), fit(), strict=True):
+        assert np.array_equal(one, other)
+    assert set(watch.history.batch) == {"running_loss", "lr"}
+
+
+@pytest.mark.parametrize("eager", [False, True], ids=["", "eagerly"])
+@pytest.mark.parametrize("wraps", [lambda function: lambda inner: inner, functools.wraps], ids=["plain", "wraps"])
+def test_a_train_function_that_somebody_wrapped_is_called(wraps: Any, eager: bool) -> None:
+    model, watch = classifier(run_eagerly=eager, jit_compile=False), callback()
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
+    assert "loss" in watch.history.batch
+    function, calls = model.train_function, []
+
+    @wraps(function)
+    def counting(data: Any) -> Any:
+        calls.append(data)
+        return function(data)
+
+    model.train_function = counting
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
+    assert model.train_function is counting
+    assert len(calls) == len(watch.history.batch["running_loss"]) == 4
+    assert "loss" not in watch.history.batch
+
+
+def test_a_second_callback_has_the_running_means_and_the_train_function_comes_back() -> None:
+    model, watch, other = classifier(), callback(), callback()
+    model.make_train_function()
+    function = model.train_function
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch, other])
+    assert model.train_function is function
+    assert len(watch.history.batch["loss"]) == len(other.history.batch["running_loss"]) == 4
+    assert "loss" not in other.history.batch
+
+
+def test_a_fit_that_somebody_still_holds_does_not_keep_the_train_function() -> None:
+    """An exception that is kept keeps the call of `fit`, so that nothing tells of its end."""
+
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            raise RuntimeError("out of data")
+
+    model, held, watch = classifier(), callback(), callback()
+    model.make_train_function()
+    function = model.train_function
+    with pytest.raises(RuntimeError) as raised:
+        model.fit(X, Y, epochs=1, verbose=0, callbacks=[held, Fails()])
+    assert held.history.status == "running"
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])
+    assert model.train_function is function
+    assert len(watch.history.batch["loss"]) == 4
+    del raised
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [
+        (adapter._OwnResults, "enter"),
+        (adapter._OwnResults, "named"),
+        (adapter._WatchedStep, "_make"),
+        # On TensorFlow it takes long, and there it is the same.
+        *(
+            [
+                (adapter._OwnResults, "_watch"),
+                (adapter._OwnResults, "leave"),
+                (adapter._UsedRate, "enter"),
+                (adapter._UsedRate, "leave"),
+                (adapter._WatchedStep, "_take"),
+                (adapter._WatchedStep, "begin"),
+                (adapter._WatchedStep, "end"),
+            ]
+            if BACKEND == "torch"
+            else []
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_an_interrupt_leaves_nothing_of_ours_wherever_it_comes(owner: Any, method: str) -> None:
+    """At each line of these methods, after which the model evaluates and trains as one that was never watched."""
+
+    def state(model: keras.Model) -> list[set[str]]:
+        metrics = adapter._single(model.metrics)
+        return [set(vars(thing)) for thing in (model, model.optimizer, *metrics)]
+
+    def interrupt_at(line: int) -> Any:
+        code = getattr(owner, method).__code__
+
+        def trace(frame: Any, event: str, argument: Any) -> Any:
+            def of_lines(frame: Any, event: str, argument: Any) -> Any:
+                nonlocal reached
+                if event == "line" and frame.f_lineno == line and not reached:
+                    reached = True
+                    raise KeyboardInterrupt
+                return of_lines
+
+            return of_lines if frame.f_code is code else None
+
+        reached = False
+        return trace
+
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    model = classifier(rate=rate, dropout=0, metrics=["mae"], run_eagerly=BACKEND == "tensorflow", jit_compile=False)
+    data = {"x": X[:8], "y": Y[:8], "verbose": 0}
+    model.fit(**data)
+    model.evaluate(**data)
+    clean, function = state(model), model.train_function
+    lines = sorted({line for *_, line in getattr(owner, method).__code__.co_lines() if line is not None})
+    for line in lines[1:]:
+        # Each time it is made anew, for `_make` is called once.
+        vars(function).pop(adapter._STEP, None)
+        watch, tracing = callback(), sys.gettrace()
+        sys.settrace(interrupt_at(line))
+        with contextlib.suppress(KeyboardInterrupt):
+            model.fit(**data, callbacks=[watch])
+        sys.settrace(tracing)
+        gc.collect()
+        if watch._run is not None:
+            watch._run.end("stopped")
+        model.fit(**data, callbacks=[watch := callback()])
+        assert state(model) == clean, line
+        assert model.train_function is function, line
+        assert {len(watch.history.batch[name]) for name in ("loss", "mae", "lr")} == {1}, line
+        error = np.abs(np.asarray(keras.ops.convert_to_numpy(model(X[:8])))[:, 0] - Y[:8]).mean()
+        assert model.evaluate(**data, return_dict=True)["mae"] == pytest.approx(error, rel=1e-4), line
 
 
 def test_an_exception_leaves_every_batch_and_the_run_ends_once_it_was_handled() -> None:
@@ -627,8 +817,119 @@ def test_a_metric_called_lr_keeps_its_name(own: bool) -> None:
     batch, epoch = watch.history.batch, watch.history.epoch
     assert batch["learning_rate"] == pytest.approx(0.1 * 0.5 ** np.arange(8))
     assert epoch["lr"].tolist() == kept["lr"]
+    of_metric = [table.series(name) for table in (batch, epoch) for name in table if name in ("lr", "running_lr")]
+    assert {series.metric for series in of_metric} == {"lr"}
+    assert batch.series("learning_rate").metric == "learning rate"
     if not own:
         assert batch["lr"] == pytest.approx(0.1 * 0.5 ** np.arange(1, 9))
+
+
+def test_an_output_called_lr_has_metrics_and_no_rates() -> None:
+    """A callback that adds its rate to the logs of an epoch adds no metric."""
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, {name: keras.layers.Dense(1, name=name)(inputs) for name in ("lr", "ud")})
+    model.compile("sgd", {"lr": "mse", "ud": "mse"}, metrics={"lr": ["mae"], "ud": ["mae"]})
+    plateau = keras.callbacks.ReduceLROnPlateau("loss")
+    kept = model.fit(
+        X, {"lr": Y, "ud": 1 - Y}, epochs=2, validation_split=0.2, verbose=0, callbacks=[plateau, watch := callback()]
+    ).history
+    tables = {"batch": watch.history.batch, "epoch": watch.history.epoch}
+    found = {
+        kind: {name: table.series(name).metric for name in table if "lr" in name or "rate" in name}
+        for kind, table in tables.items()
+    }
+    assert found["batch"] == {
+        "lr": "learning rate",
+        "lr_loss": "lr_loss",
+        "lr_mae": "lr_mae",
+        "running_lr_loss": "lr_loss",
+        "running_lr_mae": "lr_mae",
+    }
+    assert found["epoch"] == {
+        "learning_rate": "learning rate",
+        "lr_loss": "lr_loss",
+        "lr_mae": "lr_mae",
+        "val_lr_loss": "lr_loss",
+        "val_lr_mae": "lr_mae",
+    }
+    assert watch.history.epoch["lr_loss"].tolist() == kept["lr_loss"]
+    assert tables["batch"].series("lr_loss").kind == "batch"
+    assert tables["epoch"].series("lr_loss").kind == "epoch"
+
+
+@on_tensorflow
+@pytest.mark.parametrize("how", [{}, {"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 2}], ids=str)
+def test_a_rate_that_a_step_sets_before_it_applies_is_that_of_its_batch(how: dict[str, Any]) -> None:
+    import tensorflow as tf
+
+    class WarmUp(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x, y, self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.learning_rate.assign(0.01 * tf.cast(self.optimizer.iterations + 1, "float32"))
+            self.optimizer.apply(gradients, self.trainable_variables)
+            return {"loss": loss}
+
+    model = WarmUp([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.5), "mse", **how)
+    model.fit(X, Y, batch_size=25, epochs=2, verbose=0, callbacks=[watch := callback()])
+    assert watch.history.batch["lr"] == pytest.approx(0.01 * np.arange(1, 9))
+    assert "apply" not in vars(model.optimizer)
+
+
+@on_tensorflow
+@pytest.mark.parametrize("how", ["cond", "function", "function, eagerly"])
+def test_a_step_that_applies_in_a_graph_of_its_own_has_the_rate_from_before_it(how: str) -> None:
+    """From there no tensor can be taken."""
+    import tensorflow as tf
+
+    class Branches(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x, y, self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+
+            def apply() -> Any:
+                self.optimizer.apply(gradients, self.trainable_variables)
+                return tf.constant(0.0)
+
+            if how == "cond":
+                tf.cond(loss > -1, apply, lambda: tf.constant(0.0))
+            else:
+                tf.function(apply)()
+            return {"loss": loss}
+
+    model = Branches([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.25), "mse", run_eagerly="eagerly" in how, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    model.fit(X, Y, batch_size=25, epochs=1, verbose=0, callbacks=[watch := callback()])
+    assert watch.history.batch["lr"].tolist() == [0.25] * 4
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="of Keras on PyTorch alone")
+def test_a_rate_that_a_pytorch_step_sets_before_it_applies_is_that_of_its_batch() -> None:
+    import torch
+
+    class WarmUp(keras.Sequential):
+        def train_step(self, data: Any) -> Any:
+            x, y = data
+            self.zero_grad()
+            loss = self.compute_loss(x, y, self(x, training=True))
+            loss.backward()
+            self.optimizer.learning_rate.assign(0.01 * (float(self.optimizer.iterations) + 1))
+            with torch.no_grad():
+                self.optimizer.apply([one.value.grad for one in self.trainable_weights], self.trainable_weights)
+            self.optimizer.learning_rate.assign(7.0)
+            return {"loss": loss}
+
+    model = WarmUp([keras.Input((5,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    model.fit(X, Y, batch_size=25, epochs=2, verbose=0, callbacks=[watch := callback()])
+    assert watch.history.batch["lr"] == pytest.approx(0.01 * np.arange(1, 9))
 
 
 def test_a_step_that_uses_its_optimizer_now_and_then_has_a_rate_then() -> None:

@@ -462,6 +462,128 @@ def test_the_returned_loss_that_is_logged_as_loss_is_one(how: dict[str, bool]) -
     assert (set(history.batch), set(history.epoch)) == ({"loss", "lr"}, {"loss", "val_loss"})
 
 
+class Penalised(Net):
+    """Logs its loss without a penalty that it returns with it, which is nothing yet in the first batch."""
+
+    hook = "training_step"
+
+    def __init__(self, **how: bool) -> None:
+        super().__init__()
+        self.how = how
+        self.logged: list[float] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = self.loss_of(batch)
+        self.logged.append(loss.item())
+        returned = loss + self.penalty
+        self.losses.append(returned.item())
+        if self.hook == "training_step":
+            self.log("loss", loss, **self.how)
+        return returned
+
+    @property
+    def penalty(self) -> float:
+        return 0.1 * len(self.losses)
+
+    def means(self, losses: list[float]) -> list[float]:
+        return [np.average(losses[first : first + 5], weights=[4, 4, 4, 4, 2]) for first in range(0, len(losses), 5)]
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
+@pytest.mark.parametrize("on_epoch", [False, True])
+def test_what_the_module_logs_as_loss_of_the_batches_is_their_loss_for_good(on_epoch: bool, accumulated: int) -> None:
+    module = Penalised(on_step=True, on_epoch=on_epoch)
+    history = fit(module, max_epochs=3, accumulate_grad_batches=accumulated)
+    assert history.batch["loss"] == pytest.approx(module.logged, rel=1e-6)
+    assert history.epoch["loss"] == pytest.approx(module.means(module.logged), rel=1e-6)
+    assert set(history.batch) == {"loss", "lr"}
+
+
+def test_a_loss_that_is_logged_when_the_batch_has_ended_is_compared_with_the_returned_one() -> None:
+    class Late(Penalised):
+        hook = "on_train_batch_end"
+        penalty = 1.0
+
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.log("loss", self.logged[-1], on_step=True, on_epoch=True)
+
+    module = Late()
+    history = fit(module)
+    assert history.batch["loss"] == pytest.approx(module.logged, rel=1e-6)
+    assert history.batch["returned_loss"] == pytest.approx(module.losses, rel=1e-6)
+    assert history.epoch["returned_loss"] == pytest.approx(module.means(module.losses), rel=1e-6)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_loss_that_is_logged_now_and_then_is_compared_where_it_comes_first(same: bool) -> None:
+    class Rare(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss = super().training_step(batch, batch_idx)
+            if batch_idx % 3 == 1:
+                self.log("loss", loss if same else loss * 2)
+            return loss
+
+    module = Rare()
+    history = fit(module)
+    if same:
+        assert history.batch["loss"] == pytest.approx(module.losses, rel=1e-6)
+        assert "returned_loss" not in history.batch
+    else:
+        # Before, nobody could know.
+        assert history.batch.steps("loss").tolist() == [1, 2, 5, 7, 10]
+        assert history.batch["loss"][1:] == pytest.approx([2 * module.losses[at] for at in (1, 4, 6, 9)])
+        assert history.batch["returned_loss"] == pytest.approx(module.losses[1:])
+        # Of the first epoch not every batch has that name.
+        assert history.epoch.epochs("returned_loss").tolist() == [1]
+        assert "loss" not in history.epoch
+
+
+def test_a_mean_that_parts_from_the_returned_losses_later_is_told_and_they_get_a_name_of_their_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    module = Penalised(on_step=False, on_epoch=True)
+    history = fit(module, max_epochs=3)
+    assert history.epoch["loss"] == pytest.approx(module.means(module.logged), rel=1e-6)
+    assert history.epoch["returned_loss"] == pytest.approx(module.means(module.losses), rel=1e-6)
+    assert history.batch["loss"] == pytest.approx(module.losses[:5], rel=1e-6)
+    assert history.batch["returned_loss"] == pytest.approx(module.losses[5:], rel=1e-6)
+    assert caplog.text.count("the mean that 'Penalised' logs as 'loss' is not that of the losses it returned") == 1
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_mean_of_the_returned_losses_is_their_mean_with_whatever_weights(
+    plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Means(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss = super().training_step(batch, batch_idx)
+            self.log("loss", loss, on_step=False, on_epoch=True, batch_size=1 if plain else None)
+            return loss
+
+    history = fit(Means(), max_epochs=3)
+    assert set(history.batch) == {"loss", "lr"}
+    assert set(history.epoch) == {"loss", "val_loss"}
+    assert "returned_loss" not in caplog.text
+
+
+@pytest.mark.parametrize("how", [{"on_step": True}, {"on_step": False, "on_epoch": True}], ids=str)
+def test_of_a_loss_that_is_logged_one_value_is_read_while_the_first_batch_is_trained(
+    how: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Logged(Net):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            loss = self.loss_of(batch)
+            self.log("loss", loss, **how)
+            return loss
+
+    watch = callback()
+    reads = contract.note_reads(monkeypatch, watch._bus)
+    trainer(watch).fit(Logged(), loader(), loader())
+    monkeypatch.undo()
+    assert reads.count(0) == 1
+    assert set(reads) == {0, 5, 10}
+
+
 # Batches -------------------------------------------------------------------------------------------------------------
 
 
@@ -940,6 +1062,66 @@ def test_where_early_stopping_stopped_is_marked(stops: bool) -> None:
     history = fit(Net(), stopper, max_epochs=6)
     assert [(mark.text, mark.step) for mark in history.marks] == ([("early stopping", 15)] if stops else [])
     assert len(history.epoch["val_loss"]) == (3 if stops else 6)
+
+
+class Told(Net):
+    """Its validation loss is what the test says of the epoch."""
+
+    def __init__(self, *told: float) -> None:
+        super().__init__()
+        self.told = told
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", self.told[self.current_epoch])
+
+
+def marked(history: ew.History) -> list[tuple[str, int]]:
+    return [(mark.text, mark.step) for mark in history.marks]
+
+
+@pytest.mark.parametrize("knows_reasons", [True, False])
+@pytest.mark.parametrize("stopping", [{"check_finite": True}, {"patience": 0, "check_finite": False}], ids=str)
+def test_a_stop_in_the_first_epoch_is_marked(stopping: dict[str, Any], knows_reasons: bool) -> None:
+    """`stopped_epoch` is 0 then, as it is of one that has stopped nothing."""
+
+    class Stopper(EarlyStopping):
+        def on_train_end(self, trainer: Any, module: Any) -> None:
+            if not knows_reasons:  # as before Lightning 2.6
+                del self.stopping_reason
+
+    if not knows_reasons and "patience" not in stopping:
+        pytest.skip("nobody can know")
+    stopper = Stopper("val_loss", **{"patience": 3} | stopping)
+    history = fit(Told(*[float("nan")] * 4), stopper, max_epochs=4, num_sanity_val_steps=0)
+    assert marked(history) == [("early stopping", 5)]
+
+    class Asks(pl.Callback):
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            trainer.should_stop = True
+
+    other = Stopper("val_loss", patience=3, check_finite=False)
+    assert marked(fit(Told(1.0), Asks(), other, max_epochs=4)) == []
+
+
+def test_a_stop_of_an_earlier_fit_is_not_marked_again(tmp_path: Path) -> None:
+    def train(stopper: Any, module: Any, **options: Any) -> tuple[Any, ew.History]:
+        watch = callback()
+        training = trainer(stopper, watch, max_epochs=5, num_sanity_val_steps=0)
+        training.fit(module, loader(), loader(), **options)
+        return training, watch.history
+
+    stopper = EarlyStopping("val_loss", patience=1)
+    training, history = train(stopper, Told(1.0, 1.0))
+    assert marked(history) == [("early stopping", 10)]
+    training.save_checkpoint(tmp_path / "stopped.ckpt")
+    falling = [-float(epoch) for epoch in range(1, 6)]
+    for options in ({}, {"ckpt_path": tmp_path / "stopped.ckpt"}):
+        again = EarlyStopping("val_loss", patience=1) if options else stopper
+        _, history = train(again, Told(*falling), **options)
+        assert again.stopped_epoch == 1
+        assert marked(history) == []
+    _, history = train(EarlyStopping("val_loss"), Told(*[1.0] * 5), ckpt_path=tmp_path / "stopped.ckpt")
+    assert marked(history) == [("early stopping", 5)]
 
 
 def test_no_value_is_read_while_batches_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
