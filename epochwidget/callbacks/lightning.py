@@ -88,7 +88,7 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     by the step that logs it. If both steps log one name without any of these, validation's has ``val_`` before it.
 
     Validation in the midst of an epoch stands at the batch after which it was made. Where ``EarlyStopping`` stopped is
-    marked. Of several processes the first one's values are shown.
+    marked, and so is each checkpoint. Of several processes the first one's values are shown.
 
     Parameters
     ----------
@@ -190,6 +190,11 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.end_epoch()
+
+    @harmless
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        if fit := self._open_fit:
+            fit.mark_checkpoint()
 
     @harmless
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -299,6 +304,10 @@ class _Fit:
         finally:
             # What was used as a rate need not be what was logged as such.
             self.run.batch_ended({**self._logged, **self._values}, size=size, at=at)
+
+    def mark_checkpoint(self) -> None:
+        """Mark that a checkpoint was saved; the batch before it may only wait for what is still logged of it."""
+        self.run.mark("checkpoint", step=self.run.step + (self._ended is not None))
 
     def take_evaluation(self) -> None:
         """Keep the values of a validation that has ended."""

@@ -283,6 +283,11 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         self._epoch_over = True  # its evaluation is yet to come
 
     @harmless
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if (run := self._open) is not None:
+            run.mark("checkpoint", step=state.global_step + self._offset)
+
+    @harmless
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         run = self._open
         if run is None:

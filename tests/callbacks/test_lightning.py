@@ -22,7 +22,12 @@ import numpy as np
 import pytest
 import pytorch_lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, LearningRateFinder
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    ModelCheckpoint,
+)
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.tuner import Tuner
 from torch import Tensor, nn
@@ -1122,6 +1127,13 @@ def test_a_stop_of_an_earlier_fit_is_not_marked_again(tmp_path: Path) -> None:
         assert marked(history) == []
     _, history = train(EarlyStopping("val_loss"), Told(*[1.0] * 5), ckpt_path=tmp_path / "stopped.ckpt")
     assert marked(history) == [("early stopping", 5)]
+
+
+def test_checkpoints_are_marked_where_they_were_saved(tmp_path: Path) -> None:
+    saves = ModelCheckpoint(tmp_path, every_n_train_steps=3, save_top_k=-1)
+    history = fit(Net(), saves, enable_checkpointing=True)
+    assert [(mark.text, mark.step) for mark in history.marks] == [("checkpoint", step) for step in (3, 6, 9)]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_no_value_is_read_while_batches_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -541,6 +541,14 @@ def test_a_second_train_is_a_second_run() -> None:
     assert watch.history.epochs == 3
 
 
+def test_checkpoints_are_marked_where_they_were_saved() -> None:
+    trainer = make(save_strategy="steps", save_steps=4, num_train_epochs=1)
+    watch = attached(trainer)
+    trainer.train()
+    saved = [(mark.step, mark.text) for mark in watch.history.marks]
+    assert saved == [(4, "checkpoint"), (watch.history.step, "checkpoint")]
+
+
 def test_early_stopping_and_the_best_weights_are_marked() -> None:
     trainer = make(
         num_train_epochs=9,
@@ -557,6 +565,9 @@ def test_early_stopping_and_the_best_weights_are_marked() -> None:
     assert (history.status, history.step, len(history.spans)) == ("completed", 15, 3)
     best = trainer.state.best_global_step
     assert [(mark.step, mark.text) for mark in history.marks] == [
+        (5, "checkpoint"),
+        (10, "checkpoint"),
+        (15, "checkpoint"),
         (15, "stopped early"),
         (best, "weights restored from here"),
     ]
@@ -919,7 +930,7 @@ def test_a_resumed_training_may_go_on_in_the_former_run() -> None:
     assert history.epoch.steps("eval_loss").tolist() == [5, 10, 15, 20]
     assert history.batch.steps("loss").tolist() == list(range(1, 21))
     assert history.batch["loss"][:10].tolist() == before[:10].tolist()
-    assert [(mark.text, mark.step) for mark in history.marks] == [
+    assert [(mark.text, mark.step) for mark in history.marks if mark.text != "checkpoint"] == [
         ("resumed after step 10", 10),
         ("weights restored from here", rest.state.best_global_step),
     ]

@@ -19,6 +19,8 @@ export interface Notes {
 }
 
 const BORDER_ROOM = 32;
+/** What a framework's callback marks when a checkpoint was saved. */
+export const CHECKPOINT = "checkpoint";
 
 /** Draws what belongs behind the lines. */
 export function annotateBehind(ink: Ink, area: Area, notes: Notes): void {
@@ -55,9 +57,10 @@ function drawBorders(ink: Ink, area: Area, { timeline, palette }: Notes): void {
 /** What was marked: a line, and on one panel its text. */
 function drawMarks(ink: Ink, area: Area, notes: Notes): void {
   const { timeline, palette, labelMarks } = notes;
-  const marks = notes.marks
+  const within = notes.marks
     .map(({ text, ...mark }) => ({ text, at: area.x(timeline.markPlace({ text, ...mark })) }))
     .filter(({ at }) => at >= area.left - 1 && at <= area.left + area.width + 1);
+  const marks = within.filter(({ text }) => text !== CHECKPOINT);
   ink.strokeStyle = palette.faint;
   ink.setLineDash([]);
   verticals(
@@ -65,6 +68,9 @@ function drawMarks(ink: Ink, area: Area, notes: Notes): void {
     area,
     marks.map(({ at }) => at),
   );
+  // There may be one in every epoch.
+  for (const { text, at } of within)
+    if (text === CHECKPOINT) triangle(ink, at, area.top + area.height - 6, 6, palette.faint);
   if (!labelMarks) return;
   ink.fillStyle = palette.text;
   ink.textBaseline = "top";

@@ -9,6 +9,7 @@ import { having, type Settings, withShown } from "../settings";
 import type { Palette } from "../theme";
 import type { Row } from "../tooltip";
 import type { Mark } from "../wire";
+import { CHECKPOINT } from "./annotations";
 import { compose, type Picture } from "./drawing";
 import { Plot } from "./plot";
 import { csvOf, download, pngOf, svgOf } from "./save";
@@ -233,6 +234,8 @@ export class PanelFigure {
     const panel = this.#panel;
     if (panel === null) return;
     const notes = notesOf(panel);
+    const saved = this.#scene?.marks.filter(({ text }) => text === CHECKPOINT).length ?? 0;
+    if (this.#lead && saved > 0) notes.unshift(`▴ ${plural(saved, CHECKPOINT)}`);
     const { count: out, low, high } = this.#picture?.clipped ?? { count: 0, low: 0, high: 0 };
     if (out > 0) {
       const text = textOf(panel);
@@ -429,6 +432,7 @@ function summaryOf(panel: Panel, { shown, marks }: Scene): string {
     `Plot of ${panel.title} over ${PLAINLY[timeline.axis]}${panel.log ? ", log scale" : ""}.`,
     ...lines,
     ...marks
+      .filter(({ text }) => text !== CHECKPOINT)
       .slice(0, 20)
       .map(
         (mark) =>
