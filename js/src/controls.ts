@@ -113,7 +113,7 @@ export class Controls {
     setText(this.#weight, String(settings.smoothing));
     setAttribute(this.#log, "aria-checked", String(settings.log_scale));
     setAttribute(this.#follow, "aria-checked", String(settings.follow));
-    this.#follow.hidden = !live;
+    this.#follow.hidden = !live && !settings.follow;
     this.#zoom.hidden = settings.zoom.length === 0;
   }
 }

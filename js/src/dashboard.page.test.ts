@@ -139,7 +139,7 @@ describe("reading", () => {
     const { root } = await mount({}, draft);
     pointer("loss", "pointermove", 0.9);
     expect(root.querySelector(".ew-tooltip")!.textContent).toContain(
-      "train running mean2.000the console's number",
+      "train running mean2.000the console's number, of step 3",
     );
   });
 
@@ -149,7 +149,7 @@ describe("reading", () => {
     expect(entries("accuracy")).toContain("validation epoch 0.1000 best 0.5000");
     model.assign("directions", { accuracy: "min" });
     await frames();
-    expect(entries("accuracy")).toContain("validation epoch 0.1000");
+    expect(entries("accuracy")).toContain("validation epoch 0.1000 best 0.1000");
   });
 
   test("Alt-click shows a line alone, and once more brings the others back", async () => {
@@ -175,7 +175,7 @@ describe("reading", () => {
     expect(text).toContain(
       "validation, epoch: 4 points, from 1.200 to 1.600, last 1.600, best 1.200 at epoch 2",
     );
-    expect(text).toMatch(/train, batch, smoothed 0\.9: 400 points, .*, steady\./);
+    expect(text).toMatch(/train, batch: 400 points, .*, smoothed 0\.9: \d\.\d+, steady\./);
     expect(text).toContain("Mark at step 151: lr 1e-3 → 1e-4");
   });
 });
@@ -420,7 +420,7 @@ describe("take away", () => {
     const [name, blob] = await saved(() => menu("loss: more", "Save values as CSV"));
     expect(name).toBe("a _b_, c loss.csv");
     const rows = (await blob.text()).trim().split("\r\n");
-    expect(rows[0]).toBe("run,name,metric,split,granularity,kind,step,epoch,seconds,value");
+    expect(rows[0]).toBe("run,name,metric,split,granularity,kind,step,epoch_from_0,seconds,value");
     expect(rows[1]).toBe(`"a ""b"", c",loss,loss,train,batch,batch,1,,1,${1 + 1 / 10 + 1}`);
     expect(rows).toContain(`"a ""b"", c",val_loss,loss,validation,epoch,epoch,100,0,100,1.3`);
     expect(rows).toHaveLength(1 + 200 + 2 + 2);

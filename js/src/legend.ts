@@ -1,6 +1,6 @@
 /** A panel's legend: every line in words, with its last value, and the button that shows or hides it. */
 import { arrange, element, setAttribute, setText } from "./element";
-import type { Line, Stroke } from "./panels";
+import type { Expected, Line, Stroke } from "./panels";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -30,10 +30,14 @@ export class Legend {
   }
 
   /**
-   * @param expected - how many lines are likely to come: their room is kept, so that nothing jumps when they do
+   * @param expected - the lines that are likely to come: their room is kept, so that nothing jumps when they do
    * @param textOf - the texts of the value to show for a line, and of its best
    */
-  update(lines: readonly Line[], expected: number, textOf: (line: Line) => readonly [string, string]): void {
+  update(
+    lines: readonly Line[],
+    expected: readonly Expected[],
+    textOf: (line: Line) => readonly [string, string],
+  ): void {
     const items: HTMLElement[] = lines.map((line) => {
       const entry = this.#entries.get(line.key) ?? this.#add(line);
       entry.line = line;
@@ -58,10 +62,13 @@ export class Legend {
       }
       return entry.item;
     });
-    while (this.#rooms.length < expected) {
-      this.#rooms.push(element("li", "ew-expected", { "aria-hidden": "true" }));
-    }
-    arrange(this.root, [...items, ...this.#rooms.slice(0, expected)]);
+    const rooms = expected.map((kind, k) => {
+      const room = this.#rooms[k] ?? element("li", "", { "aria-hidden": "true" });
+      this.#rooms[k] = room;
+      setAttribute(room, "class", `ew-expected ew-expected-${kind}`);
+      return room;
+    });
+    arrange(this.root, [...items, ...rooms]);
   }
 
   #add(line: Line): Entry {

@@ -1,7 +1,7 @@
 /**
  * Which series is drawn on which panel, how, and under which words. Pure functions.
  */
-import { bestOf, directionOf } from "./best";
+import { bestOf, directionOf, LOSS } from "./best";
 import type { Series } from "./series";
 import { isShown, type Scale, type Settings } from "./settings";
 import type { Run } from "./store";
@@ -49,21 +49,25 @@ export interface Shown {
   readonly timeline: Timeline;
   /** Its colour among several runs; null if it is alone. */
   readonly colour: Colour | null;
+  /** How often all colours had been given before: then dashes tell runs apart. */
+  readonly round: number;
 }
+
+/** A line that is likely to come: validation of a metric that is judged has a best value beside the last. */
+export type Expected = "mean" | "validation" | "judged";
 
 /** What one panel shows. */
 export interface Panel {
   readonly title: string;
   /** Those of the first run first. */
   readonly lines: readonly Line[];
-  /** How many lines are likely to come with the end of the first epoch. */
-  readonly expected: number;
+  /** The lines that are likely to come with the end of the first epoch. */
+  readonly expected: readonly Expected[];
   readonly log: boolean;
   /** Values that the log axis cannot show. */
   readonly nonPositive: number;
 }
 
-export const LOSS = "loss";
 export const RATE = "learning rate";
 
 /** The colours of runs, in the order in which they began. */
@@ -125,8 +129,10 @@ function panel(title: string, all: ReadonlyMap<Shown, Series[]>, first: Shown, s
   const scale = scaleOf(title, settings);
   const log = high > 0 && (scale === "auto" ? settings.log_scale && suits : scale === "log");
   const inEpochs = title !== RATE && first.run.facts.status === "running" && first.run.spans.length > 0;
-  const expected = inEpochs ? missing(lines, settings.granularity) : 0;
-  return { title, lines, expected, log, nonPositive: log ? nonPositive : 0 };
+  const isJudgedMetric = directionOf(title, settings.directions) !== null;
+  const expected = inEpochs ? missing(lines, settings.granularity, isJudgedMetric) : [];
+  const isWantedLog = scale === "auto" ? settings.log_scale && suits : scale === "log";
+  return { title, lines, expected, log, nonPositive: isWantedLog ? nonPositive : 0 };
 }
 
 /** The scale that the person chose for one panel. */
@@ -135,11 +141,15 @@ export function scaleOf(title: string, { scales, panels }: Settings): Scale {
   return panels.find((own) => own.title === title)?.scale ?? "auto";
 }
 
-/** How many of the lines are missing that a run in epochs usually has: its means, and its validation. */
-function missing(lines: readonly Line[], view: Settings["granularity"]): number {
+/** The lines that are missing of those that a run in epochs usually has: its means, and its validation. */
+function missing(lines: readonly Line[], view: Settings["granularity"], isJudgedMetric: boolean): Expected[] {
   const has = (test: (spec: SeriesSpec) => boolean) => lines.some((each) => test(each.series.spec));
   const mean = view !== "both" || has(standsForEpoch);
-  return Number(!mean) + Number(!has(({ split }) => split === "validation"));
+  const validation = has(({ split }) => split === "validation");
+  return [
+    ...(mean ? [] : ["mean" as const]),
+    ...(validation ? [] : ([isJudgedMetric ? "judged" : "validation"] as const)),
+  ];
 }
 
 /** Whether a series belongs to the chosen view. */
@@ -156,6 +166,8 @@ function isWanted(spec: SeriesSpec, all: readonly Series[], view: Settings["gran
 
 function line(series: Series, all: readonly Series[], of: Shown, first: boolean, settings: Settings): Line {
   const { spec } = series;
+  // On a panel of the person's own there may be several metrics, each with a training and a validation.
+  const isMixed = all.some((other) => other.spec.panel !== spec.panel);
   const { granularity, hidden, smoothing, directions } = settings;
   const key = `${spec.granularity}:${spec.name}`;
   // The running mean stays out of the plot as long as the batches' own values are there to be seen.
@@ -172,13 +184,13 @@ function line(series: Series, all: readonly Series[], of: Shown, first: boolean,
   // A rate is what it is, and a search for one is over before an average could follow it.
   const smooth = smoothing > 0 && spec.kind === "batch" && spec.panel !== RATE && of.run.searched === null;
   const kind = kindInWords(spec);
-  const stroke = strokeOf(spec, all, of.colour, granularity, smooth);
+  const stroke = inRound(strokeOf(spec, all, of.colour, granularity, smooth), of.round);
   return {
     series,
     smoothed: smooth ? of.run.smoothed(series, smoothing) : null,
     of,
     key,
-    label: alike(spec, all).length > 1 ? spec.name : spec.label,
+    label: alike(spec, all).length > 1 || isMixed ? spec.name : spec.label,
     kind: smooth ? `${kind}, smoothed ${smoothing}` : kind,
     // Of several runs only the first shows every batch.
     stroke: smooth && !first ? { ...stroke, beneath: false } : stroke,
@@ -236,6 +248,14 @@ export function standsForEpoch({ split, granularity, kind, panel }: SeriesSpec):
 
 const OTHERS: readonly Colour[] = ["purple", "yellow", "sky", "rate", "muted"];
 const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 3], [8, 3, 2, 3]];
+
+/** A stroke of a run whose colour others have, too. */
+function inRound(stroke: Stroke, round: number): Stroke {
+  if (round === 0) return stroke;
+  const gap = 2 + 2 * round;
+  const dash = stroke.dash.length === 0 ? [12, gap] : stroke.dash.flatMap((length) => [length, 2, 1, gap]);
+  return { ...stroke, dash };
+}
 
 function strokeOf(
   spec: SeriesSpec,

@@ -1,5 +1,5 @@
 /** The foot of the card: the runs and which of them are drawn, the best result, and what went wrong on the way here. */
-import { bestOf, directionOf, sinceBest } from "./best";
+import { bestOf, directionOf, judged, sinceBest } from "./best";
 import type { Change } from "./controls";
 import { arrange, element, setAttribute, setText } from "./element";
 import { count, duration, plural, value } from "./format";
@@ -43,9 +43,10 @@ function offeredRuns(store: Store, { runs }: Settings): Run[] {
   return store.newestFirst().filter(({ facts }) => runs.length === 0 || runs.includes(facts.id));
 }
 
-/** The colour of a run among several: it stays the same, whichever others are drawn. */
-export function colourOf(store: Store, run: Run): Colour {
-  return RUN_COLOURS[store.oldestFirst().indexOf(run) % RUN_COLOURS.length]!;
+/** The colour of a run among several, which stays the same whichever others are drawn, and how often it was given. */
+export function colourOf(store: Store, run: Run): { colour: Colour; round: number } {
+  const at = store.oldestFirst().indexOf(run);
+  return { colour: RUN_COLOURS[at % RUN_COLOURS.length]!, round: Math.floor(at / RUN_COLOURS.length) };
 }
 
 /** The name that the person gave a run, or its own. */
@@ -68,6 +69,7 @@ export class Runs {
   readonly root: HTMLElement;
   readonly #runs = element("div", "ew-runs", { role: "group", "aria-label": "Runs" });
   readonly #list = element("div", "ew-run-list");
+  readonly #follow = element("button", "ew-link", { type: "button", hidden: "" }, "follow the newest");
   readonly #cost = element("span", "ew-quiet", {
     title: "The part of the training time that watching has taken, and the time in validation, as measured",
   });
@@ -81,12 +83,13 @@ export class Runs {
 
   constructor(change: Change) {
     this.#change = change;
+    this.#follow.addEventListener("click", () => change({ run: "", hidden_runs: [] }));
     this.#runs.append(element("span", "ew-quiet", { "aria-hidden": "true" }, "Runs"), this.#list);
     this.root = element(
       "div",
       "ew-footer",
       {},
-      element("div", "ew-footer-line", {}, this.#runs, this.#cost, this.#best),
+      element("div", "ew-footer-line", {}, this.#runs, this.#follow, this.#cost, this.#best),
       this.#fault,
     );
   }
@@ -97,10 +100,12 @@ export class Runs {
     this.#shown = shown.map(({ facts }) => facts.id);
     this.#newest = runs[0]?.facts.id ?? "";
     this.#runs.hidden = runs.length < 2;
+    // Whoever chose an older run may not know that there is another by now.
+    this.#follow.hidden = shown[0] === undefined || shown[0] === runs[0];
     if (runs.length > 1) {
       arrange(
         this.#list,
-        runs.map((run) => this.#entry(run, colourOf(store, run), settings)),
+        runs.map((run) => this.#entry(run, colourOf(store, run).colour, settings)),
       );
     }
     setText(this.#cost, shown[0] === undefined ? "" : costText(shown[0]));
@@ -216,8 +221,8 @@ function stateText({ facts }: Run): string {
 }
 
 function bestShort(run: Run, { directions }: Settings): string {
-  const series = run.validationLoss;
-  const i = series === null ? -1 : bestOf(series, directionOf("loss", directions) ?? "min");
+  const series = judged(run, directions);
+  const i = series === null ? -1 : bestOf(series, directionOf(series.spec.panel, directions));
   return series === null || i < 0 ? "" : value(series.value(i));
 }
 
@@ -229,15 +234,15 @@ function costText({ facts: { watching, validating, elapsed } }: Run): string {
   return validating < 1 ? share : `${share} · ${duration(validating)} in validation`;
 }
 
-/** The best validation loss in words, and for how many epochs none was better; empty if there is none. */
+/** The best result in words, and for how many epochs none was better; empty if there is none. */
 export function bestText(run: Run, { directions }: Pick<Settings, "directions">): string {
-  const series = run.validationLoss;
-  const direction = directionOf("loss", directions);
+  const series = judged(run, directions);
+  const direction = series === null ? null : directionOf(series.spec.panel, directions);
   const i = series === null ? -1 : bestOf(series, direction);
   if (series === null || i < 0) return "";
-  const inEpochs = series.spec.granularity === "epoch";
-  const where = inEpochs ? `epoch ${count(series.epoch(i) + 1)}` : `step ${count(series.step(i))}`;
+  const { split, panel } = series.spec;
+  const what = `${split === "validation" ? "validation " : ""}${panel.slice(0, 40)}`;
   const since = sinceBest(series, direction);
-  const plateau = inEpochs && since >= 2 ? ` · no better for ${plural(since, "epoch")}` : "";
-  return `best validation loss ${value(series.value(i))} at ${where}${plateau}`;
+  const plateau = since >= 2 ? ` · no better for ${plural(since, "epoch")}` : "";
+  return `best ${what} ${value(series.value(i))} at epoch ${count(series.epoch(i) + 1)}${plateau}`;
 }

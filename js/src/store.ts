@@ -143,17 +143,6 @@ export class Run {
     }
     return null;
   }
-
-  /** The validation series of the loss, by which runs are compared. */
-  get validationLoss(): Series | null {
-    let found: Series | null = null;
-    for (const series of this.series.values()) {
-      const { panel, split, granularity } = series.spec;
-      if (panel !== "loss" || split !== "validation") continue;
-      if (found === null || (granularity === "epoch" && found.spec.granularity !== "epoch")) found = series;
-    }
-    return found;
-  }
 }
 
 /** All runs of one widget. Every view of the widget reads the same store. */
@@ -193,14 +182,15 @@ export class Store {
     return () => this.#listeners.delete(listener);
   }
 
-  /** The runs, the newest first. */
+  /** The runs, first those that began, or went on, last. */
   newestFirst(): Run[] {
-    return [...this.runs.values()].reverse().sort((a, b) => b.facts.started - a.facts.started);
+    const since = ({ facts }: Run) => facts.resumed.at(-1)?.[2] ?? facts.started;
+    return [...this.runs.values()].reverse().sort((a, b) => since(b) - since(a));
   }
 
   /** The runs in the order in which they began. */
   oldestFirst(): Run[] {
-    return this.newestFirst().reverse();
+    return [...this.runs.values()].sort((a, b) => a.facts.started - b.facts.started);
   }
 
   /** The run with this id; the newest if the id is empty or unknown; null if there is none. */

@@ -96,7 +96,7 @@ export function series(patch: Partial<SeriesSpec> = {}): SeriesSpec {
 
 /** A run as it is drawn, over epochs. */
 export function shownAs(run: Run, colour: Colour | null = null): Shown {
-  return { run, name: run.facts.name, timeline: new Timeline(run, "epoch"), colour };
+  return { run, name: run.facts.name, timeline: new Timeline(run, "epoch"), colour, round: 0 };
 }
 
 /** A model that keeps its traits in memory and notes what the page saved. */

@@ -103,6 +103,12 @@ export class Timeline {
     return this.#epochs[k]! + (length > 0 ? (step - this.#firsts[k]!) / length : 0);
   }
 
+  /** Whether the run was at a place, or is to be there before its present epoch ends. */
+  reaches(place: number): boolean {
+    const slack = (this.end - this.start) * 1e-9;
+    return place >= this.start - slack && place <= this.end + slack;
+  }
+
   /** The place of a mark. */
   markPlace({ step, epoch }: Mark): number {
     return this.axis === "epoch" && epoch !== null ? epoch : this.position(step);

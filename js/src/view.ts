@@ -5,12 +5,13 @@
  * are scrolled away. So a view never asks whether it is still wanted: out of the page it sleeps, holding no
  * canvas, timer or listener outside itself; back in the page it wakes up and draws.
  */
+import { LOSS } from "./best";
 import { type Change, Controls } from "./controls";
 import { arrange, element } from "./element";
 import { count, duration, rate } from "./format";
 import { Header } from "./header";
 import type { Item } from "./menu";
-import { LOSS, type Panel, panelsOf, RATE, type Shown } from "./panels";
+import { type Panel, panelsOf, RATE, type Shown } from "./panels";
 import { type Desk, PanelFigure, type Scene } from "./plots/panel";
 import { csvOf, download } from "./plots/save";
 import { clockTime, type Range, roomAhead } from "./plots/scales";
@@ -26,6 +27,11 @@ import { Tooltip } from "./tooltip";
 const WIDE = 720;
 /** From this width on, what stands beside the loss has two columns. */
 const VERY_WIDE = 1280;
+
+/** With more panels than this all but the first stand below it, in columns of about this width. */
+const MOST_BESIDE = 5;
+const COLUMN = 360;
+const BELOW = 150;
 
 const SMALLEST_PLOT = 120;
 const LARGEST_SMALL_PLOT = 220;
@@ -89,6 +95,10 @@ export class View {
       change: this.#change,
       point: (place, panel) => this.#point(place, panel),
       zoom: (range, last) => this.#zoom(range, last),
+      hold: (range) => {
+        this.#choosing = range;
+        this.schedule();
+      },
     };
     this.#controls = new Controls(this.#change, () => this.#items());
     this.#runs = new Runs(this.#change);
@@ -192,6 +202,33 @@ export class View {
   }
 
   #render(): void {
+    const focused = document.activeElement;
+    const had = focused instanceof HTMLElement && this.root.contains(focused);
+    this.#renderAll();
+    if (had) this.#keepFocus(focused);
+  }
+
+  /** What had the focus may have been moved, hidden or made anew: a person at the keyboard stays in the card. */
+  #keepFocus(focused: HTMLElement): void {
+    if (!focused.isConnected || !focused.checkVisibility()) {
+      const buttons = (figure: Element | null | undefined) => [
+        ...(figure?.querySelectorAll(".ew-tools button") ?? []),
+      ];
+      const old = focused.closest("figure");
+      const twin = [...this.root.querySelectorAll("figure")].find(
+        (figure) => figure !== old && figure.getAttribute("aria-label") === old?.getAttribute("aria-label"),
+      );
+      const same = buttons(twin)[buttons(old).indexOf(focused)];
+      const next =
+        same ??
+        [...this.root.querySelectorAll(".ew-expand, .ew-plot[tabindex]")].find((each) =>
+          each.checkVisibility(),
+        );
+      if (next instanceof HTMLElement) next.focus({ preventScroll: true });
+    } else if (document.activeElement !== focused) focused.focus({ preventScroll: true });
+  }
+
+  #renderAll(): void {
     const awake = this.#awake !== null && this.root.isConnected;
     const settings = this.#settings;
     const runs = shownRuns(this.#store, settings);
@@ -200,7 +237,7 @@ export class View {
       run,
       name: nameOf(run, settings),
       timeline: new Timeline(run, settings.x_axis, settings.means_at),
-      colour: alone ? null : colourOf(this.#store, run),
+      ...(alone ? { colour: null, round: 0 } : colourOf(this.#store, run)),
     }));
     // A run of epochs alone has no steps: it stands beside others only where these are drawn over epochs, too.
     const first = shown[0];
@@ -228,7 +265,7 @@ export class View {
       shown: [first, ...this.#shown.slice(1)],
       settings,
       palette: this.#palette,
-      x: this.#choosing ?? this.#window(live),
+      x: this.#choosing ?? this.#window(),
       marks: first.run.allMarks().sort((a, b) => first.timeline.markPlace(a) - first.timeline.markPlace(b)),
       titles: open.map(({ title }) => title),
     };
@@ -241,11 +278,11 @@ export class View {
   }
 
   /** What is seen of the x axis. */
-  #window(live: boolean): Range {
+  #window(): Range {
     const { zoom, follow } = this.#settings;
     if (zoom.length !== 2) return this.#whole;
     const [from, to] = zoom as [number, number];
-    if (!(follow && live)) return [from, to];
+    if (!follow) return [from, to];
     const end = Math.max(...this.#shown.map(({ timeline }) => timeline.end));
     return [end - (to - from) * NEWEST, end + (to - from) * (1 - NEWEST)];
   }
@@ -254,8 +291,9 @@ export class View {
     const { compact, enlarged, height } = scene.settings;
     const width = this.root.clientWidth;
     const columns = width >= VERY_WIDE && panels.length > 2 ? 2 : 1;
-    this.root.dataset.layout = width >= WIDE && !compact ? "wide" : "narrow";
-    this.#side.style.setProperty("--ew-columns", String(columns));
+    const stacked = width >= WIDE && panels.length > MOST_BESIDE && !compact;
+    this.root.dataset.layout = stacked ? "stacked" : width >= WIDE && !compact ? "wide" : "narrow";
+    this.#side.style.setProperty("--ew-columns", String(stacked ? Math.floor(width / COLUMN) : columns));
 
     const chosen = scene.settings.order.length > 0 ? panels[0] : undefined;
     const lead = compact ? undefined : (chosen ?? panels.find((panel) => panel.title === LOSS) ?? panels[0]);
@@ -274,7 +312,9 @@ export class View {
     const share = (height + PANEL_HEAD) / Math.max(1, rows) - PANEL_HEAD;
     const small = compact
       ? SPARKLINE
-      : Math.round(Math.min(LARGEST_SMALL_PLOT, Math.max(SMALLEST_PLOT, share)));
+      : stacked
+        ? BELOW
+        : Math.round(Math.min(LARGEST_SMALL_PLOT, Math.max(SMALLEST_PLOT, share)));
     const large = lead?.title === enlarged ? Math.round(height * 1.5) : height;
     panels.forEach((panel, k) => {
       figures[k]!.update(panel, scene, panel === lead ? large : small, awake);
@@ -320,9 +360,13 @@ export class View {
   }
 
   #titleAt(place: number): string {
-    const { timeline, run } = this.#shown[0]!;
+    // Of several runs the first that was at this place: the others' epochs and steps may be of another length.
+    const there = this.#shown.find(({ timeline }) => timeline.reaches(place));
+    if (there === undefined) return this.#shown[0]!.timeline.axis;
+    const { timeline, run, name } = there;
     const step = timeline.step(place);
     const parts = timeline.axis === RATE ? [`${RATE} ${rate(10 ** place)}`] : [];
+    if (there !== this.#shown[0]) parts.push(name);
     parts.push(`epoch ${timeline.epoch(place).toFixed(2)}`, `step ${count(step)}`);
     const { clock } = run;
     const i = clock?.nearest(step, (k) => clock.step(k)) ?? -1;
@@ -337,7 +381,8 @@ export class View {
     const window = range === null ? null : within(range, this.#whole);
     if (last) {
       this.#choosing = null;
-      this.#change({ zoom: window ?? [] });
+      // Whoever chooses a part wants to see that one.
+      this.#change({ zoom: window ?? [], follow: false });
       return;
     }
     this.#choosing = window ?? this.#whole;

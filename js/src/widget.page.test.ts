@@ -437,7 +437,7 @@ describe("life in a notebook", () => {
     expect("hit" in window).toBe(false);
     expect(root.scrollWidth).toBeLessThanOrEqual(root.clientWidth);
     [...root.querySelectorAll<HTMLElement>("figure li button")]
-      .find(({ textContent }) => textContent!.startsWith(evil))!
+      .find(({ textContent }) => textContent!.startsWith(`${evil} batch`))!
       .click();
     expect(model.get("hidden")).toEqual([`batch:${evil}`]);
   });

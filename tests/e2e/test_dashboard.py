@@ -172,7 +172,7 @@ def test_pictures_and_values_are_saved_while_the_kernel_is_busy(open_notebook: O
     rows = list(csv.DictReader(io.StringIO(content.decode("utf-8"))))
     batch = [float(row["value"]) for row in rows if row["name"] == "loss" and row["granularity"] == "batch"]
     assert batch == json.loads(notebook.text(2))
-    assert [row["epoch"] for row in rows if row["name"] == "val_loss"] == ["0", "1", "2", "3", "4"]
+    assert [row["epoch_from_0"] for row in rows if row["name"] == "val_loss"] == ["0", "1", "2", "3", "4"]
 
     name, content = saved("Save as SVG")
     assert name == "digits · run 1 loss.svg"

@@ -54,6 +54,8 @@ interface Strand {
   readonly sample: Sample;
   /** Whether there are so many points that no marker or dash would be seen. */
   readonly dense: boolean;
+  /** Whether these are values; an average beyond the scale is not marked. */
+  readonly isRaw: boolean;
 }
 
 /** The part of a plot in which lines are drawn, and where things stand in it. */
@@ -86,13 +88,14 @@ export function compose(motif: Motif): Picture {
   const { lines, x, log, width, ratio } = motif;
   const window = { start: x[0], end: x[1], columns: Math.round(width * ratio) };
   const strands: Strand[] = [];
-  const judged: (readonly number[])[] = [];
+  // The values by run and split: a mean over an epoch is an outlier among its batches, not among few other means.
+  const groups = new Map<string, number[]>();
   const clipped = { count: 0, low: Infinity, high: -Infinity };
   let low = Infinity;
   let high = -Infinity;
   const add = (line: Line, series: Series, stroke: Stroke): Sample => {
     const taken = sample(series, line.of.timeline.placement(line.series), window, log);
-    strands.push({ line, stroke, sample: taken, dense: series.count > width });
+    strands.push({ line, stroke, sample: taken, dense: series.count > width, isRaw: series === line.series });
     return taken;
   };
   // The first run lies over the others, and its validation over its training.
@@ -105,17 +108,26 @@ export function compose(motif: Motif): Picture {
         : stroke.beneath
           ? add(line, series, pale)
           : add(line, smoothed, stroke);
-    if (smoothed !== null && stroke.beneath) add(line, smoothed, stroke);
-    const values = seen(drawn, x);
-    judged.push(values);
-    const range = robust(motif.clip ? values : [], log);
-    const [least, most] = motif.clip ? [range.low, range.high] : ends(values);
+    const average = smoothed !== null && stroke.beneath ? add(line, smoothed, stroke) : null;
+    const key = `${line.of.run.facts.id} ${series.spec.split} ${series.spec.panel}`;
+    const values = groups.get(key) ?? [];
+    groups.set(key, values);
+    for (const value of seen(drawn, x)) values.push(value);
+    if (average !== null) {
+      // Of an average that lags behind its values, most is in sight, too.
+      const [from, to] = most(seen(average, x));
+      low = Math.min(low, from);
+      high = Math.max(high, to);
+    }
+  }
+  for (const values of groups.values()) {
+    const [least, greatest] = motif.clip ? within(robust(values, log)) : ends(values);
     low = Math.min(low, least);
-    high = Math.max(high, most);
+    high = Math.max(high, greatest);
   }
   if (motif.clip) {
     // One line's outlier may lie within what another shows.
-    for (const value of judged.flat()) {
+    for (const value of [...groups.values()].flat()) {
       if (value >= low && value <= high) continue;
       clipped.count++;
       if (value < low) clipped.low = Math.min(clipped.low, value);
@@ -127,6 +139,17 @@ export function compose(motif: Motif): Picture {
 
 function depth({ stroke, series }: Line): number {
   return stroke.beneath ? 0 : series.spec.granularity === "batch" ? 1 : 2;
+}
+
+function within({ low, high }: { low: number; high: number }): Range {
+  return [low, high];
+}
+
+/** The ends of the middle four fifths. */
+function most(values: readonly number[]): Range {
+  const sorted = Float64Array.from(values).sort();
+  const tenth = Math.floor(sorted.length / 10);
+  return [sorted[tenth] ?? Infinity, sorted[sorted.length - 1 - tenth] ?? -Infinity];
 }
 
 function ends(values: readonly number[]): Range {
@@ -175,7 +198,7 @@ export function draw(ink: Ink, picture: Picture): Area {
   for (const strand of picture.strands) {
     if (picture.bare) continue;
     drawMarkers(ink, area, strand, picture);
-    if (picture.clipped.count > 0) markClipped(ink, area, strand, picture);
+    if (picture.clipped.count > 0 && strand.isRaw) markClipped(ink, area, strand, picture);
   }
   if (!picture.bare) annotateOver(ink, area, picture);
   return area;

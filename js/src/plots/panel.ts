@@ -34,6 +34,7 @@ export interface Desk {
   /** The place under the crosshair, null for none, and the panel on which it was chosen. */
   point(place: number | null, panel: PanelFigure): void;
   zoom(range: Range | null, last: boolean): void;
+  hold(range: Range | null): void;
 }
 
 /** The crosshair as a slider. */
@@ -165,7 +166,13 @@ export class PanelFigure {
       const i = nearest(line, place);
       if (i < 0 || !(line.shown || isConsole)) continue;
       const who = of.colour === null ? line.label : `${of.name}: ${line.label}`;
-      const epoch = series.spec.granularity === "epoch" ? `of epoch ${count(series.epoch(i) + 1)}` : "";
+      const step = series.step(i);
+      const epoch =
+        series.spec.granularity === "epoch"
+          ? `of epoch ${count(series.epoch(i) + 1)}`
+          : step === of.timeline.step(place)
+            ? ""
+            : `of step ${count(step)}`;
       const [words, ...aside] = kind.split(/(?= \()/);
       if (smoothed === null || stroke.beneath) {
         const pale = smoothed === null ? stroke : { ...stroke, width: 1.5, opacity: 0.45 };
@@ -174,11 +181,13 @@ export class PanelFigure {
           stroke: pale,
           words: `${who} ${raw}`,
           value: text(series.value(i)),
-          aside: epoch || aside.join("").replace(/[()]/g, "").trim(),
+          aside: [aside.join("").replace(/[()]/g, "").trim(), epoch].filter((each) => each !== "").join(", "),
         });
       }
-      if (smoothed !== null)
-        rows.push({ stroke, words: `${who} smoothed`, value: text(smoothed.value(i)), aside: "" });
+      if (smoothed !== null) {
+        const where = stroke.beneath ? "" : epoch;
+        rows.push({ stroke, words: `${who} smoothed`, value: text(smoothed.value(i)), aside: where });
+      }
     }
     return rows;
   }
@@ -189,6 +198,7 @@ export class PanelFigure {
     this.#plot ??= new Plot(this.#host, {
       point: (place) => this.#desk.point(place, this),
       zoom: (range, last) => this.#desk.zoom(range, last),
+      hold: (range) => this.#desk.hold(range),
     });
     const { settings, palette, x, marks } = scene;
     const { timeline } = scene.shown[0];
@@ -216,17 +226,17 @@ export class PanelFigure {
     if (panel === null) return;
     const text = textOf(panel);
     const place = this.#place;
-    // Lines of the same name share an entry: that of the first run.
-    const lines = panel.lines.filter((line, k) => panel.lines.findIndex(({ key }) => key === line.key) === k);
+    // Lines of the same name share an entry: that of the first run. What that one does not have is another's.
+    const first = this.#scene?.shown[0];
+    const lines = panel.lines
+      .filter((line, k) => panel.lines.findIndex(({ key }) => key === line.key) === k)
+      .map((line) => (line.of === first ? line : { ...line, label: `${line.of.name}: ${line.label}` }));
     this.#legend.update(lines, panel.expected, (line) => {
       const { series, smoothed, best } = line;
       if (series.count === 0) return ["", ""];
       const drawn = smoothed ?? series;
-      if (place !== null) return [text(drawn.value(nearest(line, place))), ""];
-      return [
-        text(drawn.last),
-        best < 0 || best === series.end - 1 ? "" : `best ${text(series.value(best))}`,
-      ];
+      const i = place === null ? drawn.end - 1 : nearest(line, place);
+      return [i < 0 ? "–" : text(drawn.value(i)), best < 0 ? "" : `best ${text(series.value(best))}`];
     });
   }
 
@@ -315,7 +325,7 @@ export class PanelFigure {
         act: () => void pngOf(panel, picture).then((blob) => download(blob, "image/png", `${named}.png`)),
       },
       { text: "Save as SVG", act: () => download(svgOf(panel, picture), "image/svg+xml", `${named}.svg`) },
-      { text: "Save values as CSV", act: () => download(csvOf(picture.lines), "text/csv", `${named}.csv`) },
+      { text: "Save values as CSV", act: () => download(csvOf(panel.lines), "text/csv", `${named}.csv`) },
     ];
   }
 
@@ -374,8 +384,9 @@ function textOf({ title }: Panel): (v: number) => string {
   return title === RATE ? rate : value;
 }
 
+/** The index of the point nearest to a place; -1 where the run was not. */
 function nearest({ series, of }: Line, place: number): number {
-  return series.nearest(place, of.timeline.placement(series));
+  return of.timeline.reaches(place) ? series.nearest(place, of.timeline.placement(series)) : -1;
 }
 
 /** What the plot cannot show, in words. */
@@ -399,7 +410,12 @@ function notesOf(panel: Panel): string[] {
   const all = panel.lines.reduce((sum, { series }) => sum + series.length, 0);
   if (here < all) notes.push(`a summary: ${count(here)} of ${count(all)} points are here`);
   if (panel.nonPositive > 0) {
-    notes.push(`the log scale cannot show ${plural(panel.nonPositive, "value")} ≤ 0`);
+    const values = plural(panel.nonPositive, "value");
+    notes.push(
+      panel.log
+        ? `the log scale cannot show ${values} ≤ 0`
+        : `linear, for a log scale shows none of ${values} ≤ 0`,
+    );
   }
   return notes;
 }
@@ -417,14 +433,16 @@ function summaryOf(panel: Panel, { shown, marks }: Scene): string {
   const text = textOf(panel);
   const lines = panel.lines
     .filter((line) => line.shown && line.series.count > 0)
-    .map(({ series, label, kind, of, best }) => {
+    .map(({ series, smoothed, label, kind, of, best }) => {
       const { low, high } = series.extent;
       const range = low <= high ? `from ${text(low)} to ${text(high)}, ` : "";
       const top =
         best < 0 ? "" : `, best ${text(series.value(best))} at epoch ${count(series.epoch(best) + 1)}`;
       const run = of.colour === null ? "" : `${of.name}: `;
       const trend = trendOf(series);
-      return `${run}${label}, ${kind}: ${plural(series.count, "point")}, ${range}last ${text(series.last)}${top}${trend}.`;
+      const [raw, smooth] = kind.split(/, (?=smoothed)/);
+      const average = smoothed === null ? "" : `, ${smooth}: ${text(smoothed.last)}`;
+      return `${run}${label}, ${raw}: ${plural(series.count, "point")}, ${range}last ${text(series.last)}${average}${top}${trend}.`;
     });
   if (lines.length === 0) return "No values yet.";
   const [{ timeline }] = shown;

@@ -9,6 +9,8 @@ export interface Wishes {
   point(place: number | null): void;
   /** What is to be seen of the x axis, null for all of it; `last` when the pointer has come to rest. */
   zoom(range: Range | null, last: boolean): void;
+  /** Keep the axis as it is, or let it go again. */
+  hold(range: Range | null): void;
 }
 
 // A shorter drag is a click.
@@ -121,8 +123,10 @@ export class Plot {
       "pointermove",
       (event) => {
         const to = this.#at(event);
-        moved ||= Math.abs(to - from) >= DRAG;
-        if (!moved) return;
+        if (!moved && Math.abs(to - from) < DRAG) return;
+        // What is chosen must not move under the pointer while a run goes on.
+        if (!moved) this.#wishes.hold([start, end]);
+        moved = true;
         if (down.shiftKey) this.#wishes.zoom(range(event), false);
         else {
           this.#selection.hidden = false;
@@ -132,13 +136,18 @@ export class Plot {
       },
       options,
     );
-    const finish = (event: PointerEvent) => {
+    const finish = (event: PointerEvent | null) => {
       drag.abort();
       this.#selection.hidden = true;
-      if (moved && event.type === "pointerup") this.#wishes.zoom(range(event), true);
+      if (moved && event?.type === "pointerup") this.#wishes.zoom(range(event), true);
+      else this.#wishes.hold(null);
     };
     this.#host.addEventListener("pointerup", finish, options);
     this.#host.addEventListener("pointercancel", finish, options);
+    const cancel = ({ key }: KeyboardEvent) => {
+      if (key === "Escape") finish(null);
+    };
+    addEventListener("keydown", cancel, { ...options, capture: true });
   }
 
   /** The wheel with Ctrl or Command zooms about the pointer; without, it scrolls the page. */

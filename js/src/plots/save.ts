@@ -125,7 +125,18 @@ function bold({ palette }: Picture): string {
 /** The values of some lines as CSV, one point a row, every number exact. */
 export function csvOf(lines: readonly Line[]): string {
   const rows = [
-    ["run", "name", "metric", "split", "granularity", "kind", "step", "epoch", "seconds", "value"].join(","),
+    [
+      "run",
+      "name",
+      "metric",
+      "split",
+      "granularity",
+      "kind",
+      "step",
+      "epoch_from_0",
+      "seconds",
+      "value",
+    ].join(","),
   ];
   for (const { series, of } of lines) {
     const { name, panel, split, granularity, kind } = series.spec;
