@@ -88,14 +88,14 @@ def checked_name(what: str, name: Any) -> str:
     return name
 
 
-def checked_count(what: str, count: Any) -> int:
-    """Return `count` if it is a whole number above 0, else raise."""
+def checked_count(what: str, count: Any, *, least: int = 1) -> int:
+    """Return `count` if it is a whole number, `least` or more, else raise."""
     try:
         number = index(count)  # NumPy's integers, too
     except TypeError:
         number = None
     if number is None or isinstance(count, bool):
         raise TypeError(f"{what} has to be a whole number, got {count!r}.")
-    if number <= 0:
-        raise ValueError(f"{what} has to be 1 or more, got {number}.")
+    if number < least:
+        raise ValueError(f"{what} has to be {least} or more, got {number}.")
     return number

@@ -33,7 +33,7 @@ class Panel:
     Raises
     ------
     TypeError, ValueError
-        If the title or a metric is no text or empty, there is no metric, or the scale is none of these.
+        If the title or a metric is no text or empty, there is no metric, or one twice, or the scale is none of these.
     """
 
     title: str
@@ -46,6 +46,9 @@ class Panel:
         if isinstance(metrics, str) or not isinstance(metrics, Iterable):
             raise TypeError(f"The metrics of a panel have to be a list of names, got {metrics!r}.")
         names = tuple(checked_name("A metric of a panel", metric) for metric in metrics)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"The panel {self.title!r} names {twice!r} twice.")
         if not names:
             raise ValueError(f"The panel {self.title!r} shows nothing: name a metric, for example ['loss'].")
         if self.scale not in get_args(Scale):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .bus import Bus
-from .errors import checked_name
+from .errors import checked_count, checked_name
 from .history import History
 
 
@@ -51,8 +51,7 @@ class Resumption:
                 f"leave name out."
             )
         if epoch is not None:
-            if not isinstance(epoch, int) or isinstance(epoch, bool):
-                raise TypeError(f"{owner}(epoch=...) has to be a whole number, counted from 0, got {epoch!r}.")
+            epoch = checked_count(f"{owner}(epoch=...)", epoch, least=0)
             first = found.spans[0].epoch if found.spans else 0
             if not first <= epoch <= found.due:
                 raise ValueError(

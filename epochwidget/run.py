@@ -356,9 +356,14 @@ class Run:
             A few words.
         step
             Where: how many batches had ended, by default the present batch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `text` is no text or empty, or `step` is no whole number or below 0.
         """
         self._check_running("mark")
-        at = self._step if step is None else step
+        at = self._step if step is None else checked_count("The step of a mark", step, least=0)
         reached = self._epoch_due if self._epoch is None else self._epoch
         epoch = reached if self._step == 0 else None
         self.bus.emit(Marked(self.id, at, self._now(), checked_name("The text of a mark", text), epoch))

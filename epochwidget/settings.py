@@ -41,6 +41,13 @@ class _RunIds(traitlets.List):
         return super().validate(obj, list(dict.fromkeys(ids)))
 
 
+class _RunId(traitlets.Unicode):
+    """The id of a run, or nothing. Accepts the run itself and its name, too."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        return super().validate(obj, "" if value == "" else obj.run_id(self.name, value))
+
+
 class _RunNames(traitlets.Dict):
     """A dict of names by the ids of runs. Accepts the runs themselves and their present names as keys, too."""
 
@@ -79,7 +86,7 @@ class _Stretch(traitlets.List):
     """Nothing, or two numbers of which the first is smaller."""
 
     def validate(self, obj: Any, value: Any) -> Any:
-        ends = list(value) if isinstance(value, (list, tuple)) else [value]
+        ends = list(value) if isinstance(value, Collection) and not isinstance(value, (str, Mapping)) else [value]
         if ends and not (len(ends) == 2 and all(map(_is_finite, ends)) and ends[0] < ends[1]):
             raise traitlets.TraitError(
                 f"{self.name} has to be [from, to] in units of x_axis, two finite numbers of which the first is "
@@ -116,7 +123,7 @@ class Settings(traitlets.HasTraits):
     order = traitlets.List(traitlets.Unicode()).tag(sync=True)
     closed = traitlets.List(traitlets.Unicode()).tag(sync=True)
     enlarged = traitlets.Unicode("").tag(sync=True)
-    run = traitlets.Unicode("").tag(sync=True)
+    run = _RunId("").tag(sync=True)
     runs = _RunIds(traitlets.Unicode()).tag(sync=True)
     last = traitlets.Int(None, min=1, allow_none=True).tag(sync=True)
     pinned = _RunIds(traitlets.Unicode()).tag(sync=True)

@@ -89,7 +89,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     enlarged : str
         The title of the panel that has all the room, or ``""``.
     run : str
-        The `History.run` of the run to show; ``""`` follows the newest.
+        The run in the header, given as those of `runs` are; ``""`` follows the newest.
     runs : list of str
         The runs to show and to send, ``[]`` for all of the bus. Each may be given as its history (``ew.runs[-1]``),
         as its `Run`, or by its name, of which the newest is meant; the trait holds their `History.run`.

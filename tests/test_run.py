@@ -669,3 +669,18 @@ def test_a_mark_in_a_run_without_batches_stands_at_its_epoch():
         run.log(loss=1.0)
         run.mark("here")
     assert [(mark.step, mark.epoch) for mark in run.history.marks] == [(1, None)]
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "sentence"),
+    [
+        ("12", TypeError, "The step of a mark has to be a whole number, got '12'."),
+        (1.5, TypeError, "The step of a mark has to be a whole number, got 1.5."),
+        (-4, ValueError, "The step of a mark has to be 0 or more, got -4."),
+    ],
+)
+def test_a_mark_stands_at_a_step(bus, step, error, sentence):
+    with Run("a", bus=bus) as run, pytest.raises(error) as raised:
+        run.mark("here", step=step)
+    assert str(raised.value) == sentence
+    assert run.history.marks == []

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import comm
+import numpy as np
 import pytest
 from comm.base_comm import BaseComm
 from ipywidgets import DOMWidget
@@ -556,3 +557,23 @@ def test_a_run_that_ends_while_another_is_sent_is_sent_complete(bus, tap, show, 
     assert [losses(snapshot(widget)[run.id]) for run in (first, second)] == [[1], [1]]
     told = [run for frame in tap.appends(widget) for run in read(frame)["runs"]]
     assert sum(column["count"] for run in told for column in run["columns"]) == 2 * len(["time", "loss"])
+
+
+def test_the_run_in_the_header_may_be_given_as_any_other(bus, show):
+    with Run("a", bus=bus) as first, Run("b", bus=bus):
+        pass
+    for given in (first, first.history, first.id, "a"):
+        assert show(run=given).run == first.id
+    widget = show(run="b")
+    widget.run = ""
+    with pytest.raises(TraitError, match="'c'"):
+        widget.run = "c"
+
+
+def test_a_zoom_may_be_an_array(show):
+    assert show(zoom=np.array([1, 2])).zoom == [1.0, 2.0]
+
+
+def test_a_panel_names_a_metric_once():
+    with pytest.raises(ValueError, match=r"^The panel 'a' names 'x' twice\.$"):
+        Panel("a", ["x", "x"])
