@@ -513,3 +513,115 @@ describe("access", () => {
     }
   });
 });
+
+describe("what a second look found", () => {
+  test("a value stands only where its run was, and says its own step where that is another", async () => {
+    const short = training(2, { id: "a", name: "m · run 1" });
+    const long = training(4, { id: "b", name: "m · run 2", started: 1_700_000_009 });
+    const sparse = { series: 3, values: [0.1, 0.2], steps: [50, 350] };
+    const columns = [...long.columns!.filter(({ series: id }) => id !== 3), sparse];
+    const { root } = await mount({ hidden: [] }, short, { ...long, columns });
+    pointer("loss", "pointermove", 0.9);
+    const rows = () => [...root.querySelectorAll(".ew-tooltip-row")].map((row) => row.textContent!);
+    expect(rows().some((row) => row.startsWith("m · run 1"))).toBe(false);
+    pointer("accuracy", "pointermove", 0.9);
+    expect(rows()[0]).toMatch(/^m · run 2: train batch0\.2000of step 350$/);
+    pointer("loss", "pointermove", 0.3);
+    expect(rows().some((row) => row.startsWith("m · run 1"))).toBe(true);
+  });
+
+  test("while the first epoch of a run again goes on, the means in the legend are the former's by name", async () => {
+    const now = training(1, { id: "b", name: "m · run 2", started: 1_700_000_009, status: "running" });
+    const begun = now.columns!.filter(({ series: id }) => ![1, 2, 4].includes(id));
+    await mount({}, training(2, { name: "m · run 1" }), {
+      ...now,
+      columns: begun,
+      series: now.series!.slice(0, 1),
+    });
+    expect(entries("loss").map((entry) => entry.replace(/[\d.]+/g, "#"))).toEqual([
+      "train batch, smoothed # #",
+      "m · run #: train epoch mean #",
+      "m · run #: validation epoch # best #",
+    ]);
+  });
+
+  test("an outlier among the batches does not ruin the scale by the mean of its epoch", async () => {
+    const values = Array.from({ length: 400 }, (_, i) => (i === 150 ? 5000 : 1 + Math.cos(i) / 10));
+    const draft = training(4);
+    const means = { series: 1, values: [1, 51, 1, 1], steps: [100, 200, 300, 400], epochs: [0, 1, 2, 3] };
+    const columns = [{ series: 0, values }, means, ...draft.columns!.slice(2)];
+    await mount({}, { ...draft, columns });
+    await expect.element(page.getByText("2 outliers beyond the scale, as far as 5,000:")).toBeVisible();
+  });
+
+  test("following goes on when the run has ended, until another part is chosen", async () => {
+    const { model, root } = await mount({ zoom: [0, 1], follow: true });
+    plot("loss").focus();
+    await userEvent.keyboard("{Home}");
+    expect(root.querySelector(".ew-tooltip b")!.textContent).toMatch(/^epoch 3\.05/);
+    await drag("loss", 0.3, 0.8);
+    expect(model.get("follow")).toBe(false);
+  });
+
+  test("the focus stays in the card, whatever becomes of what had it", async () => {
+    const { root } = await mount({ zoom: [1, 2] });
+    const press = async (name: string) => {
+      page.getByRole("button", { name, exact: true }).element().focus();
+      await userEvent.keyboard("{Enter}");
+      await frames();
+      expect(root.contains(document.activeElement), name).toBe(true);
+      return document.activeElement!.getAttribute("aria-label");
+    };
+    await press("Reset zoom");
+    expect(await press("Enlarge accuracy")).toBe("Show all panels");
+    expect(await press("Show all panels")).toBe("Enlarge accuracy");
+    await menu("learning rate: more", "Move forward");
+    expect(document.activeElement!.getAttribute("aria-label")).toBe("learning rate: more");
+    await menu("learning rate: more", "Close");
+    expect(root.contains(document.activeElement)).toBe(true);
+    await menu("More", "Compact");
+    expect(document.activeElement!.getAttribute("aria-label")).toBe("Show everything");
+  });
+
+  test("a plateau is counted in epochs, also where validation is rare, and for accuracies as well", async () => {
+    const epochs = [4, 9, 14];
+    const spec = {
+      name: "val_accuracy",
+      panel: "accuracy",
+      label: "validation",
+      split: "validation",
+    } as const;
+    const column = { series: 0, values: [0.9, 0.8, 0.7], steps: [500, 1000, 1500], epochs };
+    const draft = training(15, {
+      series: [series({ ...spec, granularity: "epoch", kind: "epoch" })],
+      columns: [column],
+    });
+    await mount({}, draft);
+    await expect
+      .element(page.getByText("best validation accuracy 0.9000 at epoch 5 · no better for 10 epochs"))
+      .toBeVisible();
+  });
+
+  test("a run that goes on takes the header, though others began after it", async () => {
+    const older = training(2, { id: "a", name: "m · run 1", resumed: [[200, 200, 1_700_000_900]] });
+    const newer = training(2, { id: "b", name: "m · run 2", started: 1_700_000_100 });
+    const { model, root } = await mount({}, older, newer);
+    expect(root.querySelector(".ew-title")!.textContent).toBe("m · run 1");
+    await page.getByRole("button", { name: /^m · run 2 / }).click();
+    expect(model.get("run")).toBe("b");
+    await page.getByRole("button", { name: "follow the newest" }).click();
+    expect(root.querySelector(".ew-title")!.textContent).toBe("m · run 1");
+  });
+
+  test("many panels stand in a grid below the first", async () => {
+    const many = Array.from({ length: 9 }, (_, id) => series({ id, name: `m${id}`, panel: `m${id}` }));
+    const columns = many.map(({ id }) => ({ series: id, values: [1, 2, 3] }));
+    const { root } = await mount({}, training(1, { series: many, columns }));
+    expect(root.dataset.layout).toBe("stacked");
+    const [first, second, third] = [...root.querySelectorAll("figure")].map((each) =>
+      each.getBoundingClientRect(),
+    );
+    expect(first!.width).toBeGreaterThan(900);
+    expect(second!.top).toBe(third!.top);
+  });
+});
