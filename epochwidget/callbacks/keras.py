@@ -68,7 +68,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     With ``steps_per_execution`` each of an execution's batches has its own values. The running mean, which Keras gives
     once an execution, stands at its last batch.
 
-    What ``EarlyStopping`` did is marked: where it stopped, and the end of the epoch whose weights it brought back.
+    What ``EarlyStopping`` did is marked: where it stopped, and the end of the epoch whose weights it brought back; and
+    so are the epochs at whose end ``ModelCheckpoint`` saved.
 
     Where Keras leaves no way to a batch's own value, only what is known is there, under its own kind:
 
@@ -127,6 +128,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._rate_name = "lr"
         self._iterations: int | None = None
         self._stoppers: list[keras.callbacks.EarlyStopping] = []
+        # What saves at the end of epochs, with its best as it was when it was last looked at.
+        self._savers: list[tuple[keras.callbacks.ModelCheckpoint, Any]] = []
+        self._may_have_saved = False
         self._call: ref[Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,6 +155,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         fit = _callbacks_of_fit()
         others = [] if fit is None else fit.callbacks
         self._stoppers = [one for one in others if isinstance(one, keras.callbacks.EarlyStopping)]
+        savers = [one for one in others if isinstance(one, keras.callbacks.ModelCheckpoint)]
+        self._savers = [(saver, saver.best) for saver in savers if saver.save_freq == "epoch"]
+        self._may_have_saved = False
         # It lives as long as the call of `fit`, of whose end by an exception no hook tells.
         self._call = None if fit is None else ref(fit, self._over)
         _take_off(self.model)  # what an interrupt may have left there of an earlier run
@@ -160,6 +167,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @harmless
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._mark_saved()
         # Where Keras cannot count the batches beforehand, the epoch before tells.
         steps = self.params.get("steps") or (self._batches or None)
         self._the_run.begin_epoch(epoch, batches=steps, epochs=self.params.get("epochs"))
@@ -192,9 +200,11 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 # What a step of the person's own returned is mostly that of the last batch.
                 self._the_run.declare(name, metric=name, kind="reported" if own else "epoch", granularity="epoch")
         self._the_run.end_epoch(values)
+        self._may_have_saved = True
 
     @harmless
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._mark_saved()
         for stopper in self._stoppers:
             if stopper.stopped_epoch > 0:
                 self._the_run.mark("early stopping")
@@ -205,6 +215,15 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                         self._the_run.mark("weights restored from here", step=span.first + (span.batches or 0))
                         break
         self._the_run.end()
+
+    def _mark_saved(self) -> None:
+        """Mark the checkpoint of the epoch that has ended: no hook tells of it, and it may be written after ours."""
+        if not self._may_have_saved:
+            return
+        self._may_have_saved = False
+        if any(not saver.save_best_only or saver.best != best for saver, best in self._savers):
+            self._the_run.mark("checkpoint")
+        self._savers = [(saver, saver.best) for saver, _ in self._savers]
 
     @property
     def _the_run(self) -> Run:

@@ -223,6 +223,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
                 self._declare(name, "epoch")
                 values[name] = float(number)
         self.run_.end_epoch(values, at=self.ended_)
+        if any(saved is True for name, saved in row.items() if name.startswith("event_")):  # as `Checkpoint` records
+            self.run_.mark("checkpoint")
         self.length_ = row.get("train_batch_count", self.length_)
 
     def _read_rates(self, net: NeuralNet) -> None:

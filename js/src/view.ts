@@ -7,7 +7,7 @@
  */
 import { LOSS } from "./best";
 import { type Change, Controls } from "./controls";
-import { arrange, element } from "./element";
+import { arrange, element, setText } from "./element";
 import { count, duration, rate } from "./format";
 import { Header } from "./header";
 import type { Item } from "./menu";
@@ -245,11 +245,13 @@ export class View {
     this.#showHeader();
     this.#runs.update(this.#store, runs, settings);
     this.#controls.root.hidden = first === undefined || settings.compact;
-    this.#empty.textContent = WAITING;
     this.#empty.hidden = first !== undefined;
     this.#panels.hidden = first === undefined;
     this.root.classList.toggle("ew-compact", settings.compact);
-    if (first === undefined) return;
+    if (first === undefined) {
+      setText(this.#empty, WAITING);
+      return;
+    }
 
     const { axis } = first.timeline;
     const live = this.#shown.some(({ run }) => run.facts.status === "running");
@@ -269,7 +271,7 @@ export class View {
       marks: first.run.allMarks().sort((a, b) => first.timeline.markPlace(a) - first.timeline.markPlace(b)),
       titles: open.map(({ title }) => title),
     };
-    this.#empty.textContent = seen.length > 0 ? "" : "Waiting for the first batch.";
+    setText(this.#empty, seen.length > 0 ? "" : "Waiting for the first batch.");
     this.#empty.hidden = seen.length > 0;
     this.#layOut(seen, scene, awake);
     this.#table.root.hidden = !settings.table || settings.compact;

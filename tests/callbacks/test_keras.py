@@ -623,6 +623,24 @@ def test_early_stopping_and_the_weights_it_restores_are_marked(first: bool) -> N
     assert (stopping.stopped_epoch, stopping.best_epoch) == (2, 0)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["before ModelCheckpoint", "after it"])
+@pytest.mark.parametrize("best_only", [False, True], ids=["each epoch", "the best"])
+def test_checkpoints_are_marked_at_the_epochs_that_were_saved(tmp_path: Path, best_only: bool, first: bool) -> None:
+    class Scores(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["score"] = [1.0, 3.0, 2.0, 4.0][epoch]
+
+    model, watch = classifier(), callback()
+    saves = keras.callbacks.ModelCheckpoint(
+        tmp_path / "{epoch}.keras", monitor="score", mode="max", save_best_only=best_only
+    )
+    both = [watch, saves] if first else [saves, watch]
+    model.fit(X, Y, batch_size=50, epochs=4, verbose=0, callbacks=[Scores(), *both])
+    saved = sorted(2 * int(path.stem) for path in tmp_path.iterdir())
+    assert saved == ([2, 4, 8] if best_only else [2, 4, 6, 8])
+    assert [(mark.text, mark.step) for mark in watch.history.marks] == [("checkpoint", step) for step in saved]
+
+
 def test_a_fit_without_early_stopping_has_no_marks() -> None:
     model, watch = classifier(), callback()
     patient = keras.callbacks.EarlyStopping("loss", patience=50)

@@ -440,6 +440,10 @@ def test_a_checkpoint_of_the_whole_net_is_written_while_it_trains(tmp_path: Path
     keep = Checkpoint(dirname=tmp_path, f_pickle="net.pkl", f_params=None, f_optimizer=None, f_criterion=None)
     net = classifier(keep, watch).fit(X, Y)
     agrees(watch.history, net)
+    ends = [span.first + (span.batches or 0) for span in watch.history.spans]
+    saved = [end for end, row in zip(ends, net.history, strict=True) if row["event_cp"]]
+    assert [(mark.text, mark.step) for mark in watch.history.marks] == [("checkpoint", end) for end in saved]
+    assert saved
     with (tmp_path / "net.pkl").open("rb") as file:
         assert np.isfinite(pickle.load(file).predict_proba(X)).all()
 
