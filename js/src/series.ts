@@ -1,14 +1,17 @@
 /**
  * One line's points in typed arrays, written by index.
  *
- * Points are kept in full. Beside them stands a summary of every block of 64 points (lowest, highest, how
- * many are NaN ...), refreshed for the blocks that a write touches. Drawing a million points then reads some
- * fifteen thousand blocks, and an append costs what the append holds.
+ * Points are kept in full. Beside them stands a summary of every block of 64 points (lowest, highest, how many are
+ * NaN ...), of every 8 such blocks, and so on, refreshed for the blocks that a write touches. Drawing a million points
+ * then reads some two thousand blocks, and an append costs what the append holds.
  */
 import type { Column, SeriesSpec } from "./wire";
 
-/** Points in one block of the summary. */
+/** Points in one block of the finest summary, and blocks in one of the next coarser. */
 export const BLOCK = 64;
+export const FACTOR = 8;
+/** How many summaries there are, each coarser than the one before. */
+export const LEVELS = 3;
 
 // What the page knows about an index.
 const HOLE = 0; // Nothing: a frame that was lost, or has yet to come.
@@ -55,7 +58,7 @@ export class Series {
   #epochs = new Float64Array(0);
   #state = new Uint8Array(0);
 
-  #summary = new Float64Array(0);
+  readonly #summaries = Array.from({ length: LEVELS }, () => new Float64Array(0));
   #extent: Extent | null = null;
 
   constructor(readonly spec: SeriesSpec) {}
@@ -96,6 +99,9 @@ export class Series {
     if (changed) this.rewritten++;
     const clean = this.#carry(end);
     for (let block = Math.floor(dirty / BLOCK); block * BLOCK < clean; block++) this.#summarise(block);
+    for (let level = 1, size = BLOCK * FACTOR; level < LEVELS; level++, size *= FACTOR) {
+      for (let block = Math.floor(dirty / size); block * size < clean; block++) this.#combine(level, block);
+    }
     this.#extent = null;
   }
 
@@ -128,37 +134,31 @@ export class Series {
     return this.end === 0 ? Number.NaN : this.#values[this.end - 1]!;
   }
 
-  /** How many blocks the points fill. */
+  /** How many of the finest blocks the points fill. */
   get blocks(): number {
     return Math.ceil(this.end / BLOCK);
   }
 
   /** Whether any point of a block is here. */
-  blockHas(block: number): boolean {
-    return this.#summary[block * FIELDS + POINTS]! > 0;
+  blockHas(block: number, level = 0): boolean {
+    return this.#summaries[level]![block * FIELDS + POINTS]! > 0;
   }
 
   /** The lowest finite value of a block, or the lowest above zero; +Infinity if there is none. */
-  blockLow(block: number, positive: boolean): number {
-    return this.#summary[block * FIELDS + (positive ? LOW_POSITIVE : LOW)]!;
+  blockLow(block: number, positive: boolean, level = 0): number {
+    return this.#summaries[level]![block * FIELDS + (positive ? LOW_POSITIVE : LOW)]!;
   }
 
   /** The highest finite value of a block; -Infinity if there is none. */
-  blockHigh(block: number): number {
-    return this.#summary[block * FIELDS + HIGH]!;
+  blockHigh(block: number, level = 0): number {
+    return this.#summaries[level]![block * FIELDS + HIGH]!;
   }
 
   /** The summary of all points. */
   get extent(): Extent {
     if (this.#extent !== null) return this.#extent;
-    const all = emptySummary();
-    const summary = this.#summary;
-    for (let at = 0; at < this.blocks * FIELDS; at += FIELDS) {
-      all[LOW] = Math.min(all[LOW]!, summary[at + LOW]!);
-      all[HIGH] = Math.max(all[HIGH]!, summary[at + HIGH]!);
-      all[LOW_POSITIVE] = Math.min(all[LOW_POSITIVE]!, summary[at + LOW_POSITIVE]!);
-      for (let field = NAN; field < FIELDS; field++) all[field]! += summary[at + field]!;
-    }
+    const coarsest = BLOCK * FACTOR ** (LEVELS - 1);
+    const all = this.#sum(LEVELS - 1, 0, Math.ceil(this.end / coarsest));
     this.#extent = {
       low: all[LOW]!,
       high: all[HIGH]!,
@@ -172,9 +172,11 @@ export class Series {
 
   /** The indices of the points that are NaN or infinite. */
   *nonFinite(): Generator<number> {
+    if (this.extent.nan + this.extent.infinite === 0) return;
+    const summary = this.#summaries[0]!;
     for (let b = 0; b < this.blocks; b++) {
       const at = b * FIELDS;
-      if (this.#summary[at + NAN]! + this.#summary[at + INFINITE]! === 0) continue;
+      if (summary[at + NAN]! + summary[at + INFINITE]! === 0) continue;
       const end = Math.min(this.end, (b + 1) * BLOCK);
       for (let i = b * BLOCK; i < end; i++) if (this.has(i) && !Number.isFinite(this.#values[i]!)) yield i;
     }
@@ -204,9 +206,20 @@ export class Series {
     return this.find(high, block * BLOCK);
   }
 
-  /** The index of the first point from `i` on with a value that is known to be there. */
+  /**
+   * The index of the first point from `i` on with a value that is known to be there: at `i`, or as the lowest, the
+   * lowest above zero or the highest of a block.
+   */
   find(value: number, i: number): number {
     let at = i;
+    if (this.#values[at] === value && this.has(at)) return at;
+    // Blocks of which it is no extreme are passed over.
+    const summary = this.#summaries[0]!;
+    while (at % BLOCK === 0 && at + BLOCK < this.end) {
+      const block = (at / BLOCK) * FIELDS;
+      if ([LOW, HIGH, LOW_POSITIVE].some((field) => summary[block + field] === value)) break;
+      at += BLOCK;
+    }
     while (!(this.#values[at] === value && this.has(at))) at++;
     return at;
   }
@@ -256,7 +269,26 @@ export class Series {
         else if (value < all[LOW_POSITIVE]!) all[LOW_POSITIVE] = value;
       }
     }
-    this.#summary.set(all, block * FIELDS);
+    this.#summaries[0]!.set(all, block * FIELDS);
+  }
+
+  /** Summarises a block of a coarser summary by those of the next finer that lie in it. */
+  #combine(level: number, block: number): void {
+    const finer = Math.ceil(this.end / (BLOCK * FACTOR ** (level - 1)));
+    const all = this.#sum(level - 1, block * FACTOR, Math.min(finer, (block + 1) * FACTOR));
+    this.#summaries[level]!.set(all, block * FIELDS);
+  }
+
+  #sum(level: number, from: number, to: number): number[] {
+    const all = emptySummary();
+    const summary = this.#summaries[level]!;
+    for (let at = from * FIELDS; at < to * FIELDS; at += FIELDS) {
+      all[LOW] = Math.min(all[LOW]!, summary[at + LOW]!);
+      all[HIGH] = Math.max(all[HIGH]!, summary[at + HIGH]!);
+      all[LOW_POSITIVE] = Math.min(all[LOW_POSITIVE]!, summary[at + LOW_POSITIVE]!);
+      for (let field = NAN; field < FIELDS; field++) all[field]! += summary[at + field]!;
+    }
+    return all;
   }
 
   #reserve(end: number, withEpochs: boolean): void {
@@ -266,7 +298,10 @@ export class Series {
       this.#values = grown(this.#values, new Float64Array(capacity));
       this.#steps = grown(this.#steps, new Float64Array(capacity));
       this.#state = grown(this.#state, new Uint8Array(capacity));
-      this.#summary = grown(this.#summary, new Float64Array((capacity / BLOCK) * FIELDS));
+      this.#summaries.forEach((summary, level) => {
+        const blocks = Math.ceil(capacity / (BLOCK * FACTOR ** level));
+        this.#summaries[level] = grown(summary, new Float64Array(blocks * FIELDS));
+      });
     }
     // Batch series carry no epochs: eight bytes a point saved.
     if ((withEpochs || this.#epochs.length > 0) && this.#epochs.length !== capacity) {

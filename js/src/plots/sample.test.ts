@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Series } from "../series";
 import { series } from "../testing";
@@ -92,4 +93,35 @@ describe("a sample", () => {
   test("of nothing is empty", () => {
     expect(sampled(new Series(series()), 50, false, 0, 1)).toEqual([[], []]);
   });
+});
+
+test("over all levels of the summary each column keeps its exact extremes", () => {
+  const values = Array.from(
+    { length: 40_000 },
+    (_, i) => Math.sin(i * 12.9898) * (1 + (i % 977) / 400) + (i % 4099 === 0 ? 9 : 0),
+  );
+  const line = new Series(series());
+  // In uneven parts, as they come.
+  for (let start = 0, size = 1; start < values.length; start += size, size = (size * 7) % 5003) {
+    const part = Float64Array.from(values.slice(start, start + size));
+    const base = { series: 0, start, count: part.length, length: start + part.length, first: start + 1 };
+    line.write({ ...base, values: part, steps: null, epochs: null, indices: null });
+  }
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: 39_000 }),
+      fc.integer({ min: 500, max: 40_000 }),
+      fc.integer({ min: 2, max: 300 }),
+      fc.boolean(),
+      (start, width, columns, log) => {
+        const end = Math.min(40_000, start + width);
+        const [places, kept] = sample(line, (i) => i, { start, end, columns }, log);
+        for (const [k, value] of kept.entries()) if (value !== null) expect(value).toBe(values[places[k]!]);
+        const seen = values.slice(start, end).filter((value) => !log || value > 0);
+        const finite = kept.filter((value) => value !== null);
+        expect(Math.max(...finite)).toBeGreaterThanOrEqual(Math.max(...seen));
+        expect(Math.min(...finite)).toBeLessThanOrEqual(Math.min(...seen));
+      },
+    ),
+  );
 });

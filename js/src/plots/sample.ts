@@ -4,7 +4,7 @@
  * Few points are all taken. Of many, each column of pixels keeps its lowest and its highest, so a spike of a
  * single batch stays visible among a million. What is taken is exact: every point stands where it was measured.
  */
-import { BLOCK, type Series } from "../series";
+import { BLOCK, FACTOR, LEVELS, type Series } from "../series";
 
 /** Points to draw, in order; a null breaks the line. */
 export type Sample = [places: number[], values: (number | null)[]];
@@ -75,12 +75,31 @@ export function sample(series: Series, place: (i: number) => number, window: Win
   // One point beyond each end, so that the line leaves the plot instead of ending in it.
   const from = Math.max(0, series.nearest(window.start, place) - 1);
   const to = Math.min(series.end, series.nearest(window.end, place) + 2);
-  for (let block = Math.floor(from / BLOCK); block * BLOCK < to; block++) {
-    const begin = block * BLOCK;
-    const end = Math.min(series.end, begin + BLOCK);
+  // The level of the last block taken: the next is mostly of the same.
+  let last = 0;
+  /** The level of the coarsest summary whose block begins here and is narrower than a column; -1 for none. */
+  const coarsest = (begin: number): number => {
+    if (exact) return -1;
+    const start = place(begin);
     // Epochs of very different length make blocks of very different width, so this is asked of each block.
-    if (!exact && (place(end - 1) - place(begin)) * scale < 1) {
-      if (series.blockHas(block)) add(begin, series.blockLow(block, log), series.blockHigh(block));
+    const fits = (level: number) => {
+      const size = BLOCK * FACTOR ** level;
+      return begin % size === 0 && (place(Math.min(series.end, begin + size) - 1) - start) * scale < 1;
+    };
+    let level = last;
+    if (fits(level)) while (level + 1 < LEVELS && fits(level + 1)) level++;
+    else while (level >= 0 && !fits(level)) level--;
+    last = Math.max(0, level);
+    return level;
+  };
+  for (let begin = Math.floor(from / BLOCK) * BLOCK, size = BLOCK; begin < to; begin += size) {
+    const level = coarsest(begin);
+    size = BLOCK * FACTOR ** Math.max(0, level);
+    const end = Math.min(series.end, begin + size);
+    if (level >= 0) {
+      const block = begin / size;
+      if (series.blockHas(block, level))
+        add(begin, series.blockLow(block, log, level), series.blockHigh(block, level));
       else if (series.isHole(begin) || series.isHole(end - 1)) gap(begin);
       continue;
     }
