@@ -217,10 +217,12 @@ export class Series {
     const summary = this.#summaries[0]!;
     while (at % BLOCK === 0 && at + BLOCK < this.end) {
       const block = (at / BLOCK) * FIELDS;
-      if ([LOW, HIGH, LOW_POSITIVE].some((field) => summary[block + field] === value)) break;
+      if (summary[block + LOW] === value || summary[block + HIGH] === value) break;
+      if (summary[block + LOW_POSITIVE] === value) break;
       at += BLOCK;
     }
-    while (!(this.#values[at] === value && this.has(at))) at++;
+    const values = this.#values;
+    while (values[at] !== value || !this.has(at)) at++;
     return at;
   }
 
