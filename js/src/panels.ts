@@ -127,12 +127,11 @@ function panel(title: string, all: ReadonlyMap<Shown, Series[]>, first: Shown, s
   // panel whose values are all above zero and span more than two decades. Accuracies stay linear.
   const suits = title === LOSS || title === RATE || (nonPositive === 0 && high > 100 * low);
   const scale = scaleOf(title, settings);
-  const log = high > 0 && (scale === "auto" ? settings.log_scale && suits : scale === "log");
+  const isLog = scale === "auto" ? settings.log_scale && suits : scale === "log";
   const inEpochs = title !== RATE && first.run.facts.status === "running" && first.run.spans.length > 0;
   const isJudgedMetric = directionOf(title, settings.directions) !== null;
   const expected = inEpochs ? missing(lines, settings.granularity, isJudgedMetric) : [];
-  const isWantedLog = scale === "auto" ? settings.log_scale && suits : scale === "log";
-  return { title, lines, expected, log, nonPositive: isWantedLog ? nonPositive : 0 };
+  return { title, lines, expected, log: isLog && high > 0, nonPositive: isLog ? nonPositive : 0 };
 }
 
 /** The scale that the person chose for one panel. */

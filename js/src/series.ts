@@ -188,6 +188,17 @@ export class Series {
     return -1;
   }
 
+  /** What of the values is no finite number: how often, and since which step. */
+  faults(): { what: "NaN" | "infinite"; times: number; step: number }[] {
+    return (["nan", "infinite"] as const)
+      .filter((which) => this.extent[which] > 0)
+      .map((which) => ({
+        what: which === "nan" ? "NaN" : "infinite",
+        times: this.extent[which],
+        step: this.step(this.firstNonFinite(which)),
+      }));
+  }
+
   /** The index of the first point with the lowest finite value; -1 if there is none. */
   lowest(): number {
     const { low } = this.extent;
@@ -226,8 +237,8 @@ export class Series {
     return at;
   }
 
-  /** The index of the point nearest to `x`, given the place of every index; -1 if there is no point. */
-  nearest(x: number, place: (i: number) => number): number {
+  /** The index of the point nearest to `x`, given the place of every index, by default its step; -1 if there is none. */
+  nearest(x: number, place: (i: number) => number = (i) => this.step(i)): number {
     if (this.count === 0) return -1;
     let low = 0;
     let high = this.end - 1;

@@ -105,15 +105,8 @@ export class Run {
 
   /** The first step at which a value was NaN or infinite, and which; null if all were finite. */
   firstFault(): { step: number; what: string } | null {
-    let found: { step: number; what: string } | null = null;
-    for (const series of this.series.values()) {
-      for (const what of ["nan", "infinite"] as const) {
-        if (series.extent[what] === 0) continue;
-        const step = series.step(series.firstNonFinite(what));
-        if (found === null || step < found.step) found = { step, what: what === "nan" ? "NaN" : "infinite" };
-      }
-    }
-    return found;
+    const faults = [...this.series.values()].flatMap((series) => series.faults());
+    return faults.sort((a, b) => a.step - b.step)[0] ?? null;
   }
 
   /** Batches a second of late; null where nobody knows. */

@@ -72,7 +72,7 @@ function columnOf(title: string, line: Line): ValueColumn[] {
   } else if (title === RATE) {
     of.run.spans.forEach((span, k) => {
       const last = of.run.spans[k + 1]?.[1] ?? of.run.lastStep;
-      const i = series.nearest(last, (j) => series.step(j));
+      const i = series.nearest(last);
       if (span !== undefined && i >= 0) values.set(span[0], i);
     });
   } else return [];

@@ -82,11 +82,11 @@ export class Timeline {
   /** The place of a step. */
   position(step: number): number {
     const rates = this.#rates;
-    if (rates !== null) return Math.log10(rates.value(rates.nearest(step, (i) => rates.step(i))));
+    if (rates !== null) return Math.log10(rates.value(rates.nearest(step)));
     if (this.axis === "epoch") return this.#epochAt(step);
     if (this.axis === "step") return step;
     const clock = this.#clock;
-    const seconds = clock === null || step === 0 ? 0 : clock.value(clock.nearest(step, (i) => clock.step(i)));
+    const seconds = clock === null || step === 0 ? 0 : clock.value(clock.nearest(step));
     return this.#moment(step, seconds);
   }
 
@@ -103,7 +103,7 @@ export class Timeline {
     return this.#epochs[k]! + (length > 0 ? (step - this.#firsts[k]!) / length : 0);
   }
 
-  /** Whether the run was at a place, or is to be there before its present epoch ends. */
+  /** Whether the run was at a place. */
   reaches(place: number): boolean {
     const slack = (this.end - this.start) * 1e-9;
     return place >= this.start - slack && place <= this.end + slack;

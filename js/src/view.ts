@@ -371,7 +371,7 @@ export class View {
     if (there !== this.#shown[0]) parts.push(name);
     parts.push(`epoch ${timeline.epoch(place).toFixed(2)}`, `step ${count(step)}`);
     const { clock } = run;
-    const i = clock?.nearest(step, (k) => clock.step(k)) ?? -1;
+    const i = clock?.nearest(step) ?? -1;
     if (clock !== null && i >= 0) {
       parts.push(duration(clock.value(i)));
       if (timeline.axis === "wall") parts.push(clockTime(run.facts.started + clock.value(i), true));

@@ -121,9 +121,9 @@ export function compose(motif: Motif): Picture {
     }
   }
   for (const values of groups.values()) {
-    const [least, greatest] = motif.clip ? within(robust(values, log)) : ends(values);
-    low = Math.min(low, least);
-    high = Math.max(high, greatest);
+    const shown = motif.clip ? robust(values, log) : ends(values);
+    low = Math.min(low, shown.low);
+    high = Math.max(high, shown.high);
   }
   if (motif.clip) {
     // One line's outlier may lie within what another shows.
@@ -141,10 +141,6 @@ function depth({ stroke, series }: Line): number {
   return stroke.beneath ? 0 : series.spec.granularity === "batch" ? 1 : 2;
 }
 
-function within({ low, high }: { low: number; high: number }): Range {
-  return [low, high];
-}
-
 /** The ends of the middle four fifths. */
 function most(values: readonly number[]): Range {
   const sorted = Float64Array.from(values).sort();
@@ -152,14 +148,14 @@ function most(values: readonly number[]): Range {
   return [sorted[tenth] ?? Infinity, sorted[sorted.length - 1 - tenth] ?? -Infinity];
 }
 
-function ends(values: readonly number[]): Range {
+function ends(values: readonly number[]): { low: number; high: number } {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  return [low, high];
+  return { low, high };
 }
 
 /** The values of a sample that stand on the x axis: it reaches one point beyond each end. */

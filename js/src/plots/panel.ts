@@ -397,13 +397,9 @@ function notesOf(panel: Panel): string[] {
     const run = of.colour === null ? "" : `${of.name}: `;
     const whole = `${run}${label} ${kind.replace(/, smoothed.*/, "")}`;
     const who = several ? `${whole.length > 80 ? `${whole.slice(0, 79)}…` : whole}: ` : "";
-    const { extent } = series;
-    const found = (["nan", "infinite"] as const)
-      .filter((which) => extent[which] > 0)
-      .map((which) => {
-        const first = count(series.step(series.firstNonFinite(which)));
-        return `${count(extent[which])} ${which === "nan" ? "NaN" : which}, first at step ${first}`;
-      });
+    const found = series
+      .faults()
+      .map(({ what, times, step }) => `${count(times)} ${what}, first at step ${count(step)}`);
     if (found.length > 0) notes.push(who + found.join("; "));
   }
   const here = panel.lines.reduce((sum, { series }) => sum + series.count, 0);

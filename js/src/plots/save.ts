@@ -145,7 +145,7 @@ export function csvOf(lines: readonly Line[]): string {
     for (let i = 0; i < series.end; i++) {
       if (!series.has(i)) continue;
       const step = series.step(i);
-      const at = clock?.nearest(step, (k) => clock.step(k)) ?? -1;
+      const at = clock?.nearest(step) ?? -1;
       const seconds = clock !== null && at >= 0 && clock.step(at) === step ? clock.value(at) : "";
       const epoch = granularity === "epoch" ? series.epoch(i) : "";
       rows.push(`${head},${step},${epoch},${seconds},${series.value(i)}`);
