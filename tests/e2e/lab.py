@@ -154,6 +154,19 @@ class Notebook:
         """Return what a cell has printed as JSON."""
         return json.loads(self.text(cell))
 
+    def wait_for_json(self, cell: int, wanted: Any) -> None:
+        """Run a cell until it prints this.
+
+        ipywidgets holds a change back until the kernel has answered the one before, so a cell that is run right after
+        two changes may come between them.
+        """
+        deadline = time.monotonic() + 20
+        self.run_and_wait(cell)
+        while (found := self.json(cell)) != wanted:
+            assert time.monotonic() < deadline, f"{found} instead of {wanted}"
+            self.page.wait_for_timeout(100)
+            self.run_and_wait(cell)
+
     def theme(self, name: str) -> None:
         self.page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", name)
         self.page.wait_for_function(

@@ -90,7 +90,7 @@ def shown(notebook: Notebook, *cells: int) -> Widget:
 def test_reading_zooming_and_smoothing_while_the_kernel_trains_and_python_agrees_afterwards(
     open_notebook: Open,
 ) -> None:
-    told = "import json\nprint(json.dumps([widget.zoom, widget.smoothing, widget.x_axis, widget.hidden]))"
+    told = "import json\nprint(json.dumps([len(widget.zoom), widget.smoothing, widget.x_axis, widget.hidden]))"
     notebook = open_notebook(SHOW, train(epochs=30, pause=0.02), told, "widget.smoothing = 0.5\nwidget.zoom = []")
     widget = shown(notebook, 0)
     notebook.run(1)
@@ -117,10 +117,7 @@ def test_reading_zooming_and_smoothing_while_the_kernel_trains_and_python_agrees
     notebook.interrupt()
     notebook.wait_for(1)
 
-    notebook.run_and_wait(2)
-    zoom, smoothing, x_axis, hidden = notebook.json(2)
-    assert zoom[0] < zoom[1]
-    assert (smoothing, x_axis, hidden) == (0.999, "step", ["epoch:loss"])
+    notebook.wait_for_json(2, [2, 0.999, "step", ["epoch:loss"]])
     notebook.run_and_wait(3)
     expect(widget.root.get_by_role("button", name="Reset zoom")).to_be_hidden()
     expect(widget.panel("loss")).to_contain_text("smoothed 0.5")
@@ -146,8 +143,7 @@ def test_a_cell_run_again_adds_a_run_that_is_drawn_beside_the_first(open_noteboo
     expect(runs).to_contain_text("baseline <b>")
     runs.get_by_role("checkbox", name="Draw digits · run 2").click()
     expect(widget.root.locator(".ew-title")).to_have_text("baseline <b>")
-    notebook.run_and_wait(2)
-    assert notebook.json(2) == [["baseline <b>"], 1, 2]
+    notebook.wait_for_json(2, [["baseline <b>"], 1, 2])
     notebook.run_and_wait(3)
     newest = notebook.widget(1).root.get_by_role("group", name="Runs")
     expect(newest.get_by_role("checkbox", checked=True)).to_have_count(1)
@@ -191,7 +187,11 @@ def test_pictures_and_values_are_saved_while_the_kernel_is_busy(open_notebook: O
 
 def test_panels_are_arranged_and_a_second_view_and_python_agree(open_notebook: Open) -> None:
     notebook = open_notebook(
-        SHOW, train(), "widget", "print(widget.closed, widget.enlarged, widget.order)", "widget.enlarged = ''"
+        SHOW,
+        train(),
+        "widget",
+        "import json\nprint(json.dumps([widget.closed, widget.enlarged, widget.order]))",
+        "widget.enlarged = ''",
     )
     widget = shown(notebook, 0, 1)
     choose(widget, "accuracy: more", "Move back")
@@ -202,8 +202,7 @@ def test_panels_are_arranged_and_a_second_view_and_python_agree(open_notebook: O
     second = notebook.widget(1)
     second.root.wait_for()
     assert second.root.get_by_role("figure").count() == 1
-    notebook.run_and_wait(3)
-    assert notebook.text(3).strip() == "['learning rate'] accuracy ['loss', 'learning rate', 'accuracy']"
+    notebook.wait_for_json(3, [["learning rate"], "accuracy", ["loss", "learning rate", "accuracy"]])
     notebook.run_and_wait(4)
     for view in (widget, second):
         expect(view.root.get_by_role("figure")).to_have_count(2)
