@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
+from itertools import count
 from operator import index
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
-from .watching import counted
+from .watching import SAMPLED, counted
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -62,11 +63,36 @@ def harmless(hook: Hook) -> Hook:
         try:
             return hook(self, *args, **kwargs)
         except Exception:
-            if self not in _failed:
-                _failed.add(self)
-                _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
+            _log_first(self)
 
     return cast("Hook", hook_or_log)
+
+
+def harmless_for_batches(hook: Hook) -> Hook:
+    """As `harmless`, for a short hook of every batch: to measure it takes longer than itself.
+
+    One call in 61 is counted, for all of them. What now and then takes longer has to be `watching.counted` by itself.
+    """
+    sampled = counted(hook, SAMPLED)
+    calls = count(1)
+
+    @wraps(hook)
+    def hook_or_log(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if next(calls) % SAMPLED:
+                return hook(self, *args, **kwargs)
+            return sampled(self, *args, **kwargs)
+        except Exception:
+            _log_first(self)
+
+    return cast("Hook", hook_or_log)
+
+
+def _log_first(owner: Any) -> None:
+    """Log the exception that is being handled, if it is the first of its owner."""
+    if owner not in _failed:
+        _failed.add(owner)
+        _log.exception("[epochwidget] not all of the training can be shown; it goes on.")
 
 
 def unknown_keywords(owner: str, unknown: Iterable[str], known: Iterable[str]) -> TypeError:

@@ -322,8 +322,8 @@ class History:
         Measured, on the clock of the wall, are the hooks of the callbacks, the calls of a `Run` with all that listens
         to the bus, and moving values into the columns, where tensors are waited for. What the widgets' senders take
         of a processor is added, since they hold the lock of the interpreter meanwhile. Of `Run.log` and
-        `Run.batches` the first 61 batches are measured and then one in 61, which stands for as many: from there on
-        it is an estimate.
+        `Run.batches` the first 61 batches are measured and then one in 61, which stands for as many, and of the short
+        hooks of Keras's batches one in 61: there it is an estimate.
 
         Not in it is what a framework itself does more because somebody watches, such as a training step that hands
         out the batch's own values.

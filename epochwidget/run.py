@@ -35,15 +35,11 @@ from .history import History
 from .resuming import Resumption, resumption
 from .scalars import rates, scalar
 from .series import LEARNING_RATE, Granularity, Kind, Series, Split
-from .watching import counted
+from .watching import SAMPLED, counted
 
 Batch = TypeVar("Batch")
 
 _LONGEST_ERROR = 500
-
-# Of so many batches one is measured for what watching it costs, and before that each. A prime number, so as not to
-# fall in step with what is done every so many batches.
-_SAMPLED = 61
 
 # The handles of runs by their id: a run that goes on has a new one, and the former has to end.
 _handles: WeakValueDictionary[str, Run] = WeakValueDictionary()
@@ -310,7 +306,7 @@ class Run:
             If the run has ended.
         """
         step = self._step
-        began = self.history.cost.begin() if step < _SAMPLED or not step % _SAMPLED else None
+        began = self.history.cost.begin() if step < SAMPLED or not step % SAMPLED else None
         for name, value in values.items():
             if type(value) is not float or name not in self._names:
                 values = self._checked(values)
@@ -330,7 +326,7 @@ class Run:
                 self._begin_due_epoch()
             self.batch_ended(values, size=batch_size)
         if began is not None:
-            self.history.cost.end(began, 1 if step < _SAMPLED else _SAMPLED)
+            self.history.cost.end(began, 1 if step < SAMPLED else SAMPLED)
 
     @counted
     def log_epoch(self, /, **values: Any) -> None:
@@ -546,14 +542,14 @@ class Run:
 
     def _close_batch(self) -> None:
         step = self._step
-        began = self.history.cost.begin() if step < _SAMPLED or not step % _SAMPLED else None
+        began = self.history.cost.begin() if step < SAMPLED or not step % SAMPLED else None
         values, self._batch = self._batch, None
         size, self._batch_size = self._batch_size, None
         if self._status == "running":
             self._begin_due_epoch()
             self.batch_ended(values or {}, size=size)
         if began is not None:
-            self.history.cost.end(began, 1 if step < _SAMPLED else _SAMPLED)
+            self.history.cost.end(began, 1 if step < SAMPLED else SAMPLED)
 
     def _leave_batch(self) -> None:
         """End the batch that its loop has left, if anything was logged in it."""

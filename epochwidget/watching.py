@@ -8,6 +8,10 @@ from threading import get_ident
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
+#: Of so much that is called for every batch one is measured. A prime number, so as not to fall in step with what is done
+#: every so many batches.
+SAMPLED = 61
+
 _NO_THREAD = -1
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -56,10 +60,17 @@ class Cost:
         self._of_thread[thread] = within + times * (clock() - began - within)
 
 
-def counted(method: Method) -> Method:
+def counted(method: Method, times: int = 1) -> Method:
     """Count what a method of something that has a ``history`` takes as watching, on the clock of the wall.
 
     What is called when no run goes on, as by an evaluation after the training, costs no training anything.
+
+    Parameters
+    ----------
+    method
+        The method.
+    times
+        For how many calls one stands, see `Cost.end`.
     """
 
     @wraps(method)
@@ -71,9 +82,9 @@ def counted(method: Method) -> Method:
         finally:
             present = _cost(self)
             if present is not None and present is not cost:  # what begins a run is the first that it costs
-                present.end(now)
+                present.end(now, times)
             elif cost is not None:
-                cost.end(began)
+                cost.end(began, times)
 
     return cast("Method", counting)
 

@@ -34,11 +34,12 @@ import numpy as np
 from keras import ops
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, harmless, unknown_keywords
+from ..errors import check_version, checked_name, harmless, harmless_for_batches, unknown_keywords
 from ..history import History
 from ..resuming import resumption
 from ..run import Run
 from ..series import LEARNING_RATE, Series
+from ..watching import counted
 
 check_version("keras", keras.__version__, "3.8", "4")
 
@@ -173,7 +174,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._the_run.begin_epoch(epoch, batches=steps, epochs=self.params.get("epochs"))
         self._batches = 0
 
-    @harmless
+    @harmless_for_batches
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self._step is not None:
             self._step.expect()
@@ -181,7 +182,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._rate = _learning_rate(self.model)
             self._iterations = _iterations(self.model)
 
-    @harmless
+    @harmless_for_batches
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         now = perf_counter()
         self._ended.append((now, batch, dict(logs or {})))
@@ -241,6 +242,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if self._step is not None:
                 self._step.end()
 
+    @counted
     def _hand_over(self) -> None:
         """Put the batches that have ended since on the bus."""
         ended, self._ended = self._ended, []
