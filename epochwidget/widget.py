@@ -24,7 +24,7 @@ from .settings import Settings, find_run
 # At most 20 messages a second and a snapshot each second, and more rarely where these take a processor longer than
 # this share of the time: about 1 ms a message on a slow machine, and more for snapshots of long runs.
 _SEND_EVERY, _SEND_SHARE = 0.05, 0.005
-_SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.003
+_SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.001
 # The end of a run has its snapshot at once, unless runs end so quickly one after the other that this would take more
 # than this share of the time; then the sender follows.
 _ENDING_SHARE = 0.05
