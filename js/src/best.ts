@@ -28,7 +28,7 @@ export function directionOf(metric: string, told: Texts<Direction>): Direction |
 /** The index of the best point, the first of several; -1 where nobody knows. */
 export function bestOf(series: Series, direction: Direction | null): number {
   if (direction === null) return -1;
-  return direction === "min" ? series.lowest() : series.highest();
+  return direction === "min" ? series.extent.lowest : series.extent.highest;
 }
 
 /** How many epochs have ended since the best one. */

@@ -18,22 +18,24 @@ const HOLE = 0; // Nothing: a frame that was lost, or has yet to come.
 const HERE = 1;
 const LEFT_OUT = 2; // The kernel has it, but the snapshot skipped it: a line may pass over it.
 
-// The summary of a block: so many numbers side by side.
-const FIELDS = 7;
+// The summary of a block: so many numbers side by side. Behind each extreme is the first index at which it stands.
+const FIELDS = 10;
 const LOW = 0;
-const HIGH = 1;
-const LOW_POSITIVE = 2;
-const NAN = 3;
-const INFINITE = 4;
-const NON_POSITIVE = 5;
-const POINTS = 6;
+const HIGH = 2;
+const LOW_POSITIVE = 4;
+const NAN = 6;
+const INFINITE = 7;
+const NON_POSITIVE = 8;
+const POINTS = 9;
 
 /** The summary of a series. */
 export interface Extent {
-  /** The lowest finite value; +Infinity if there is none. */
+  /** The lowest finite value, +Infinity if there is none, and the first index at which it stands, or -1. */
   readonly low: number;
-  /** The highest finite value; -Infinity if there is none. */
+  readonly lowest: number;
+  /** The highest finite value, -Infinity if there is none, and the first index at which it stands, or -1. */
   readonly high: number;
+  readonly highest: number;
   /** The lowest value above zero; +Infinity if there is none. */
   readonly lowPositive: number;
   readonly nan: number;
@@ -140,18 +142,18 @@ export class Series {
   }
 
   /** Whether any point of a block is here. */
-  blockHas(block: number, level = 0): boolean {
+  blockHas(block: number, level: number): boolean {
     return this.#summaries[level]![block * FIELDS + POINTS]! > 0;
   }
 
-  /** The lowest finite value of a block, or the lowest above zero; +Infinity if there is none. */
-  blockLow(block: number, positive: boolean, level = 0): number {
-    return this.#summaries[level]![block * FIELDS + (positive ? LOW_POSITIVE : LOW)]!;
+  /** The index of the lowest finite value of a block, or of the lowest above zero; -1 if there is none. */
+  blockLowest(block: number, positive: boolean, level: number): number {
+    return this.#summaries[level]![block * FIELDS + (positive ? LOW_POSITIVE : LOW) + 1]!;
   }
 
-  /** The highest finite value of a block; -Infinity if there is none. */
-  blockHigh(block: number, level = 0): number {
-    return this.#summaries[level]![block * FIELDS + HIGH]!;
+  /** The index of the highest finite value of a block; -1 if there is none. */
+  blockHighest(block: number, level: number): number {
+    return this.#summaries[level]![block * FIELDS + HIGH + 1]!;
   }
 
   /** The summary of all points. */
@@ -161,7 +163,9 @@ export class Series {
     const all = this.#sum(LEVELS - 1, 0, Math.ceil(this.end / coarsest));
     this.#extent = {
       low: all[LOW]!,
+      lowest: all[LOW + 1]!,
       high: all[HIGH]!,
+      highest: all[HIGH + 1]!,
       lowPositive: all[LOW_POSITIVE]!,
       nan: all[NAN]!,
       infinite: all[INFINITE]!,
@@ -197,44 +201,6 @@ export class Series {
         times: this.extent[which],
         step: this.step(this.firstNonFinite(which)),
       }));
-  }
-
-  /** The index of the first point with the lowest finite value; -1 if there is none. */
-  lowest(): number {
-    const { low } = this.extent;
-    if (low === Infinity) return -1;
-    let block = 0;
-    while (this.blockLow(block, false) !== low) block++;
-    return this.find(low, block * BLOCK);
-  }
-
-  /** The index of the first point with the highest finite value; -1 if there is none. */
-  highest(): number {
-    const { high } = this.extent;
-    if (high === -Infinity) return -1;
-    let block = 0;
-    while (this.blockHigh(block) !== high) block++;
-    return this.find(high, block * BLOCK);
-  }
-
-  /**
-   * The index of the first point from `i` on with a value that is known to be there: at `i`, or as the lowest, the
-   * lowest above zero or the highest of a block.
-   */
-  find(value: number, i: number): number {
-    let at = i;
-    if (this.#values[at] === value && this.has(at)) return at;
-    // Blocks of which it is no extreme are passed over.
-    const summary = this.#summaries[0]!;
-    while (at % BLOCK === 0 && at + BLOCK < this.end) {
-      const block = (at / BLOCK) * FIELDS;
-      if (summary[block + LOW] === value || summary[block + HIGH] === value) break;
-      if (summary[block + LOW_POSITIVE] === value) break;
-      at += BLOCK;
-    }
-    const values = this.#values;
-    while (values[at] !== value || !this.has(at)) at++;
-    return at;
   }
 
   /** The index of the point nearest to `x`, given the place of every index, by default its step; -1 if there is none. */
@@ -276,10 +242,10 @@ export class Series {
       if (Number.isNaN(value)) all[NAN]!++;
       else if (!Number.isFinite(value)) all[INFINITE]!++;
       else {
-        if (value < all[LOW]!) all[LOW] = value;
-        if (value > all[HIGH]!) all[HIGH] = value;
+        if (value < all[LOW]!) put(all, LOW, value, i);
+        if (value > all[HIGH]!) put(all, HIGH, value, i);
         if (value <= 0) all[NON_POSITIVE]!++;
-        else if (value < all[LOW_POSITIVE]!) all[LOW_POSITIVE] = value;
+        else if (value < all[LOW_POSITIVE]!) put(all, LOW_POSITIVE, value, i);
       }
     }
     this.#summaries[0]!.set(all, block * FIELDS);
@@ -296,9 +262,10 @@ export class Series {
     const all = emptySummary();
     const summary = this.#summaries[level]!;
     for (let at = from * FIELDS; at < to * FIELDS; at += FIELDS) {
-      all[LOW] = Math.min(all[LOW]!, summary[at + LOW]!);
-      all[HIGH] = Math.max(all[HIGH]!, summary[at + HIGH]!);
-      all[LOW_POSITIVE] = Math.min(all[LOW_POSITIVE]!, summary[at + LOW_POSITIVE]!);
+      for (const field of [LOW, LOW_POSITIVE])
+        if (summary[at + field]! < all[field]!)
+          put(all, field, summary[at + field]!, summary[at + field + 1]!);
+      if (summary[at + HIGH]! > all[HIGH]!) put(all, HIGH, summary[at + HIGH]!, summary[at + HIGH + 1]!);
       for (let field = NAN; field < FIELDS; field++) all[field]! += summary[at + field]!;
     }
     return all;
@@ -329,5 +296,10 @@ function grown<T extends Float64Array | Uint8Array>(old: T, next: T): T {
 }
 
 function emptySummary(): number[] {
-  return [Infinity, -Infinity, Infinity, 0, 0, 0, 0];
+  return [Infinity, -1, -Infinity, -1, Infinity, -1, 0, 0, 0, 0];
+}
+
+function put(summary: number[], field: number, value: number, i: number): void {
+  summary[field] = value;
+  summary[field + 1] = i;
 }

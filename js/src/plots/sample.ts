@@ -34,43 +34,40 @@ export function sample(series: Series, place: (i: number) => number, window: Win
   let first = 0;
   let low = 0;
   let high = 0;
-  let lowFrom = 0;
-  let highFrom = 0;
+  let lowest = -1;
+  let highest = -1;
   const take = (i: number) => {
     places.push(place(i));
     values.push(series.value(i));
   };
   const flush = () => {
-    if (low <= high) {
-      const a = series.find(low, lowFrom);
-      const b = series.find(high, highFrom);
-      take(Math.min(a, b));
-      if (a !== b) take(Math.max(a, b));
+    if (lowest >= 0) {
+      take(Math.min(lowest, highest));
+      if (lowest !== highest) take(Math.max(lowest, highest));
     } else {
       places.push(place(first));
       values.push(null);
     }
   };
-  /** Adds the points from index `i` on that lie between two values; infinities the wrong way round if there are none. */
+  /** Adds what begins at index `i`: the index of its lowest and of its highest point, -1 if it has none to draw. */
   const add = (i: number, bottom: number, top: number) => {
     const next = exact ? i : Math.floor(place(i) * scale);
     if (next !== column) {
       if (!Number.isNaN(column)) flush();
       column = next;
       first = i;
-      low = Infinity;
-      high = -Infinity;
+      lowest = highest = -1;
     }
-    if (bottom < low) {
-      low = bottom;
-      lowFrom = i;
+    if (bottom >= 0 && (lowest < 0 || series.value(bottom) < low)) {
+      lowest = bottom;
+      low = series.value(bottom);
     }
-    if (top > high) {
-      high = top;
-      highFrom = i;
+    if (top >= 0 && (highest < 0 || series.value(top) > high)) {
+      highest = top;
+      high = series.value(top);
     }
   };
-  const gap = (i: number) => add(i, Infinity, -Infinity);
+  const gap = (i: number) => add(i, -1, -1);
 
   // One point beyond each end, so that the line leaves the plot instead of ending in it.
   const from = Math.max(0, series.nearest(window.start, place) - 1);
@@ -99,7 +96,7 @@ export function sample(series: Series, place: (i: number) => number, window: Win
     if (level >= 0) {
       const block = begin / size;
       if (series.blockHas(block, level))
-        add(begin, series.blockLow(block, log, level), series.blockHigh(block, level));
+        add(begin, series.blockLowest(block, log, level), series.blockHighest(block, level));
       else if (series.isHole(begin) || series.isHole(end - 1)) gap(begin);
       continue;
     }
@@ -107,7 +104,7 @@ export function sample(series: Series, place: (i: number) => number, window: Win
       const value = series.value(i);
       if (series.isHole(i)) gap(i);
       else if (!series.has(i)) continue;
-      else if (Number.isFinite(value) && !(log && value <= 0)) add(i, value, value);
+      else if (Number.isFinite(value) && !(log && value <= 0)) add(i, i, i);
       else gap(i);
     }
   }
