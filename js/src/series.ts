@@ -94,7 +94,11 @@ export class Series {
       this.#steps[i] = steps === null ? column.first + (i - from) : steps[k]!;
       if (epochs !== null) this.#epochs[i] = epochs[k]!;
       if (indices !== null && k + 1 < count) {
-        for (let j = i + 1; j < indices[k + 1]!; j++) if (this.#state[j] === HOLE) this.#state[j] = LEFT_OUT;
+        for (let j = i + 1; j < indices[k + 1]!; j++) {
+          if (this.#state[j] !== HOLE) continue;
+          this.#state[j] = LEFT_OUT;
+          changed ||= j < oldEnd;
+        }
         this.#carry(i + 1);
       }
     }

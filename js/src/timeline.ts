@@ -37,6 +37,8 @@ export class Timeline {
   /** Where the run began and went on: batches ended, seconds on its clock, and when that was on the axis. */
   readonly #starts: readonly Resumed[];
   readonly #meansAtEnd: boolean;
+  /** How often what the clock or the rates say of former steps had changed. */
+  readonly #moved: number;
   // Points are asked for in order, so the answer is mostly the span of the last question, or the next.
   #at = 0;
 
@@ -46,6 +48,7 @@ export class Timeline {
     this.#meansAtEnd = meansAt === "end";
     const timed = axis === "time" || axis === "wall";
     this.#clock = timed && run.clock != null && run.clock.count > 0 ? run.clock : null;
+    this.#moved = (this.#clock?.rewritten ?? 0) + (this.#rates?.rewritten ?? 0);
     this.#starts =
       axis === "wall" ? [[0, 0, run.facts?.started ?? 0], ...(run.facts?.resumed ?? [])] : [[0, 0, 0]];
     // A run that tells of epochs alone has no steps to stand at.
@@ -77,6 +80,24 @@ export class Timeline {
     // Epochs of which only results are logged have no batches; they still take their room.
     const whole = this.#lengths[last] === 0 && run.spans.length > 0 ? this.#epochs[last]! + 1 : this.start;
     this.end = this.axis === "step" ? run.lastStep : Math.max(this.position(run.lastStep), whole);
+  }
+
+  /** Whether every point stands where it stands on another timeline. */
+  placesAs(other: Timeline): boolean {
+    const alike = (a: readonly unknown[], b: readonly unknown[]) =>
+      a.length === b.length && a.every((each, k) => each === b[k]);
+    return (
+      this === other ||
+      (this.axis === other.axis &&
+        this.#meansAtEnd === other.#meansAtEnd &&
+        this.#clock === other.#clock &&
+        this.#rates === other.#rates &&
+        this.#moved === other.#moved &&
+        alike(this.#starts.flat(), other.#starts.flat()) &&
+        alike(this.#epochs, other.#epochs) &&
+        alike(this.#firsts, other.#firsts) &&
+        alike(this.#lengths, other.#lengths))
+    );
   }
 
   /** The place of a step. */

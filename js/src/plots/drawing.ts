@@ -8,7 +8,7 @@ import { robust } from "../ranges";
 import type { Series } from "../series";
 import { annotateBehind, annotateOver, type Notes, triangle } from "./annotations";
 import type { Ink } from "./ink";
-import { type Sample, sample } from "./sample";
+import type { Sample, Sampler } from "./sample";
 import {
   linearTicks,
   logTicks,
@@ -84,7 +84,7 @@ const BOTTOM = 24;
 const LEFT = 46;
 
 /** Takes the points to be drawn, and finds the y axis that shows them. */
-export function compose(motif: Motif): Picture {
+export function compose(motif: Motif, sampler: Sampler): Picture {
   const { lines, x, log, width, ratio } = motif;
   const window = { start: x[0], end: x[1], columns: Math.round(width * ratio) };
   const strands: Strand[] = [];
@@ -94,7 +94,8 @@ export function compose(motif: Motif): Picture {
   let low = Infinity;
   let high = -Infinity;
   const add = (line: Line, series: Series, stroke: Stroke): Sample => {
-    const taken = sample(series, line.of.timeline.placement(line.series), window, log);
+    const { timeline } = line.of;
+    const taken = sampler.sample(series, timeline, timeline.placement(line.series), window, log);
     strands.push({ line, stroke, sample: taken, dense: series.count > width, isRaw: series === line.series });
     return taken;
   };

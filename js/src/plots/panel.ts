@@ -12,6 +12,7 @@ import type { Mark } from "../wire";
 import { CHECKPOINT } from "./annotations";
 import { compose, type Picture } from "./drawing";
 import { Plot } from "./plot";
+import { Sampler } from "./sample";
 import { csvOf, download, pngOf, svgOf } from "./save";
 import type { Range } from "./scales";
 
@@ -65,6 +66,7 @@ export class PanelFigure {
   #panel: Panel | null = null;
   #scene: Scene | null = null;
   #picture: Picture | null = null;
+  #sampler = new Sampler();
   #plot: Plot | null = null;
   #place: number | null = null;
 
@@ -132,6 +134,7 @@ export class PanelFigure {
     this.#plot?.destroy();
     this.#plot = null;
     this.#picture = null;
+    this.#sampler = new Sampler();
     this.#place = null;
   }
 
@@ -202,22 +205,25 @@ export class PanelFigure {
     });
     const { settings, palette, x, marks } = scene;
     const { timeline } = scene.shown[0];
-    this.#picture = compose({
-      width,
-      height,
-      x,
-      axis: timeline.axis,
-      log: panel.log,
-      clip: !settings.unclipped.includes(panel.title),
-      gap: settings.gap && panel.title !== RATE,
-      bare: settings.compact,
-      ratio: devicePixelRatio,
-      lines: panel.lines.filter((line) => line.shown),
-      timeline,
-      marks,
-      labelMarks: this.#lead,
-      palette,
-    });
+    this.#picture = compose(
+      {
+        width,
+        height,
+        x,
+        axis: timeline.axis,
+        log: panel.log,
+        clip: !settings.unclipped.includes(panel.title),
+        gap: settings.gap && panel.title !== RATE,
+        bare: settings.compact,
+        ratio: devicePixelRatio,
+        lines: panel.lines.filter((line) => line.shown),
+        timeline,
+        marks,
+        labelMarks: this.#lead,
+        palette,
+      },
+      this.#sampler,
+    );
     this.#plot.draw(this.#picture);
   }
 

@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Series } from "../series";
 import { series } from "../testing";
+import { Timeline } from "../timeline";
 import type { Column } from "../wire";
-import { sample } from "./sample";
+import { Sampler, sample } from "./sample";
 
 function column(start: number, values: ArrayLike<number>, indices: number[] | null = null): Column {
   return {
@@ -123,5 +124,58 @@ test("over all levels of the summary each column keeps its exact extremes", () =
         expect(Math.min(...finite)).toBeLessThanOrEqual(Math.min(...seen));
       },
     ),
+  );
+});
+
+test("carried on while the series grows is what it would be if it were taken anew", () => {
+  const value = fc.oneof(
+    { weight: 8, arbitrary: fc.double({ min: -2, max: 9, noNaN: true }) },
+    { weight: 1, arbitrary: fc.constantFrom(Number.NaN, Infinity, 0) },
+  );
+  const write = fc.record({
+    values: fc.array(value, { minLength: 1, maxLength: 40 }),
+    // As long as many blocks, so that all levels of the summary are used.
+    repeated: fc.constantFrom(1, 1, 3, 200),
+    // A frame that was lost leaves a hole; one that comes late fills it, or changes what was there.
+    skipped: fc.constantFrom(0, 0, 0, 0, 5, 700, -30),
+    thinned: fc.constantFrom(1, 1, 1, 9),
+  });
+  fc.assert(
+    fc.property(
+      fc.array(write, { minLength: 2, maxLength: 12 }),
+      fc.constantFrom(3, 40, 400),
+      fc.constantFrom<readonly [number, number]>([0, 20_000], [-5, 3000], [150, 900]),
+      fc.boolean(),
+      fc.constantFrom<"step" | "epoch">("step", "epoch"),
+      fc.constantFrom(null, 5000),
+      (writes, columns, [start, end], log, axis, batches) => {
+        const line = new Series(series());
+        const sampler = new Sampler();
+        const window =
+          axis === "step" ? { start, end, columns } : { start: start / 2000, end: end / 2000, columns };
+        for (const { values, repeated, skipped, thinned } of writes) {
+          const from = Math.max(0, line.end + skipped);
+          const all = Array.from({ length: repeated }, () => values).flat();
+          const kept = all.filter((_, i) => i % thinned === 0);
+          const indices = thinned === 1 ? null : kept.map((_, i) => from + i * thinned);
+          line.write({
+            ...column(from, kept, indices),
+            steps: thinned === 1 ? null : Float64Array.from(indices!),
+            length: from + all.length,
+          });
+          const run = {
+            spans: [
+              [0, 0, 2000],
+              [1, 2000, batches],
+            ] as [number, number, number | null][],
+            lastStep: line.end,
+          };
+          const at = new Timeline(run, axis);
+          const place = at.placement(line);
+          expect(sampler.sample(line, at, place, window, log)).toEqual(sample(line, place, window, log));
+        }
+      },
+    ),
+    { numRuns: 300 },
   );
 });

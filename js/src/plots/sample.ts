@@ -5,9 +5,10 @@
  * single batch stays visible among a million. What is taken is exact: every point stands where it was measured.
  */
 import { BLOCK, FACTOR, LEVELS, type Series } from "../series";
+import type { Timeline } from "../timeline";
 
 /** Points to draw, in order; a null breaks the line. */
-export type Sample = [places: number[], values: (number | null)[]];
+export type Sample = readonly [places: number[], values: (number | null)[]];
 
 /** What a plot shows of the x axis. */
 export interface Window {
@@ -17,17 +18,68 @@ export interface Window {
   readonly columns: number;
 }
 
-/**
- * Takes a series' points for drawing.
- *
- * @param place - the place of each point, by index; it never falls
- * @param log - whether values at or below zero cannot be shown
- */
+/** A sample that can be carried on: no later point changes what lies before its last column. */
+interface Taken {
+  readonly sample: Sample;
+  /** How much of the sample that is, and the index at which the last column begins. */
+  readonly settled: number;
+  readonly next: number;
+}
+
+const NOTHING: Taken = { sample: [[], []], settled: 0, next: 0 };
+
+/** Samples series again and again while they grow, at the cost of what is new. */
+export class Sampler {
+  readonly #taken = new WeakMap<Series, Taken & { at: Timeline; window: Window; state: string }>();
+
+  /**
+   * Takes a series' points for drawing. What was returned before for the same series may be changed.
+   *
+   * @param at - where the points stand
+   * @param place - the place of each point on it, by index; it never falls
+   * @param log - whether values at or below zero cannot be shown
+   */
+  sample(series: Series, at: Timeline, place: (i: number) => number, window: Window, log: boolean): Sample {
+    const state = `${log} ${series.rewritten} ${isExact(series, window)} ${beginning(series, place, window)}`;
+    const before = this.#taken.get(series);
+    const goesOn =
+      before?.state === state &&
+      before.window.start === window.start &&
+      before.window.end === window.end &&
+      before.window.columns === window.columns &&
+      at.placesAs(before.at);
+    const taken = carryOn(goesOn ? before : NOTHING, series, place, window, log);
+    this.#taken.set(series, { ...taken, at, window, state });
+    return taken.sample;
+  }
+}
+
+/** Takes a series' points for drawing, see `Sampler.sample`. */
 export function sample(series: Series, place: (i: number) => number, window: Window, log: boolean): Sample {
-  const places: number[] = [];
-  const values: (number | null)[] = [];
+  return carryOn(NOTHING, series, place, window, log).sample;
+}
+
+function isExact(series: Series, { columns }: Window): boolean {
+  return series.count <= 2 * columns;
+}
+
+/** The first index that is taken: one point beyond the window, so that the line leaves it instead of ending in it. */
+function beginning(series: Series, place: (i: number) => number, { start }: Window): number {
+  return Math.max(0, series.nearest(start, place) - 1);
+}
+
+function carryOn(
+  before: Taken,
+  series: Series,
+  place: (i: number) => number,
+  window: Window,
+  log: boolean,
+): Taken {
+  // Pictures that were made of it are shown no more, or show what is new as well.
+  const [places, values] = before === NOTHING ? [[], []] : before.sample;
+  places.length = values.length = before.settled;
   const scale = window.columns / (window.end - window.start);
-  const exact = series.count <= 2 * window.columns;
+  const exact = isExact(series, window);
 
   // The column being filled. Where every point is taken, each has a column of its own.
   let column = Number.NaN;
@@ -69,8 +121,7 @@ export function sample(series: Series, place: (i: number) => number, window: Win
   };
   const gap = (i: number) => add(i, -1, -1);
 
-  // One point beyond each end, so that the line leaves the plot instead of ending in it.
-  const from = Math.max(0, series.nearest(window.start, place) - 1);
+  const from = Math.max(before.next, beginning(series, place, window));
   const to = Math.min(series.end, series.nearest(window.end, place) + 2);
   // The level of the last block taken: the next is mostly of the same.
   let last = 0;
@@ -108,6 +159,7 @@ export function sample(series: Series, place: (i: number) => number, window: Win
       else gap(i);
     }
   }
+  const settled = places.length;
   if (!Number.isNaN(column)) flush();
-  return [places, values];
+  return { sample: [places, values], settled, next: Number.isNaN(column) ? before.next : first };
 }
