@@ -287,7 +287,38 @@ describe("curves", () => {
     expect(model.get("gap")).toBe(true);
     expect(pixels(root)).not.toBe(moved);
   });
+
+  test("where a mean is NaN nothing is known of the gap", async () => {
+    const shades = async (values: number[]) => {
+      const draft = training(6);
+      const columns = draft.columns!.map((each) => (each.series === 1 ? { ...each, values } : each));
+      await mount({ granularity: "epoch", gap: true }, { ...draft, columns });
+      const [, blob] = await saved(() => menu("loss: more", "Save as SVG"));
+      vi.restoreAllMocks();
+      host.replaceChildren();
+      return (await blob.text()).match(/fill-opacity="0.13"/g)?.length ?? 0;
+    };
+    expect(await shades([2, 1.9, 1.8, 1.7, 1.6, 1.5])).toBe(1);
+    expect(await shades([2, 1.9, Number.NaN, 1.7, 1.6, 1.5])).toBe(2);
+    expect(await shades(Array(6).fill(Number.NaN))).toBe(0);
+  });
 });
+
+/** What the browser was asked to save: its name and content. */
+async function saved(act: () => Promise<void>): Promise<[string, Blob]> {
+  const found: [string, Blob][] = [];
+  let blob: Blob | null = null;
+  vi.spyOn(URL, "createObjectURL").mockImplementation((given) => {
+    blob = given as Blob;
+    return "blob:x";
+  });
+  vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (this: HTMLAnchorElement) {
+    found.push([this.download, blob!]);
+  });
+  await act();
+  await vi.waitFor(() => expect(found).toHaveLength(1));
+  return found[0]!;
+}
 
 const pixels = (root: Root) => root.querySelector("canvas")!.toDataURL();
 
@@ -399,22 +430,6 @@ describe("layout", () => {
 });
 
 describe("take away", () => {
-  /** What the browser was asked to save: its name and content. */
-  async function saved(act: () => Promise<void>): Promise<[string, Blob]> {
-    const found: [string, Blob][] = [];
-    let blob: Blob | null = null;
-    vi.spyOn(URL, "createObjectURL").mockImplementation((given) => {
-      blob = given as Blob;
-      return "blob:x";
-    });
-    vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (this: HTMLAnchorElement) {
-      found.push([this.download, blob!]);
-    });
-    await act();
-    await vi.waitFor(() => expect(found).toHaveLength(1));
-    return found[0]!;
-  }
-
   test("values as CSV, each exact", async () => {
     await mount({}, training(2, { name: 'a "b", c' }));
     const [name, blob] = await saved(() => menu("loss: more", "Save values as CSV"));
@@ -450,6 +465,17 @@ describe("take away", () => {
     const [, png] = await saved(() => menu("loss: more", "Save as PNG"));
     const bitmap = await createImageBitmap(png);
     expect(bitmap.width).toBeGreaterThan(900);
+  });
+
+  test("the legend of a picture has the markers of its lines", async () => {
+    await mount({ granularity: "epoch" });
+    const [, blob] = await saved(() => menu("loss: more", "Save as SVG"));
+    const picture = new DOMParser().parseFromString(await blob.text(), "image/svg+xml");
+    const dots = [...picture.querySelectorAll("svg > path")].filter((each) =>
+      each.getAttribute("d")!.includes("A"),
+    );
+    // For validation a ring, filled and stroked; a dot for training.
+    expect(dots.map((each) => each.getAttribute("fill") !== "none")).toEqual([true, false, true]);
   });
 });
 

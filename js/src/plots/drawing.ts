@@ -6,6 +6,7 @@ import { rate } from "../format";
 import type { Line, Stroke } from "../panels";
 import { robust } from "../ranges";
 import type { Series } from "../series";
+import type { Palette } from "../theme";
 import { annotateBehind, annotateOver, type Notes, triangle } from "./annotations";
 import type { Ink } from "./ink";
 import type { Sample, Sampler } from "./sample";
@@ -337,11 +338,6 @@ function bounded(pixel: number): number {
 function drawMarkers(ink: Ink, area: Area, { stroke, sample }: Strand, { palette }: Picture): void {
   const [places, values] = sample;
   const all = stroke.marker !== "none" && places.length * MARKER_ROOM <= area.width;
-  const ring = stroke.marker === "ring";
-  const radius = { none: 2.5, dot: 3, ring: 3.5 }[stroke.marker];
-  ink.fillStyle = ring ? palette.surface : palette.lines[stroke.colour];
-  ink.strokeStyle = palette.lines[stroke.colour];
-  ink.lineWidth = 1.75;
   values.forEach((value, i) => {
     if (value === null || !(all || (values[i - 1] ?? values[i + 1] ?? null) === null)) return;
     const x = area.x(places[i]!);
@@ -354,11 +350,26 @@ function drawMarkers(ink: Ink, area: Area, { stroke, sample }: Strand, { palette
       y > area.top + area.height + 1
     )
       return;
-    ink.beginPath();
-    ink.arc(x, y, radius, 0, 2 * Math.PI);
-    ink.fill();
-    if (ring) ink.stroke();
+    drawMarker(ink, x, y, stroke, palette);
   });
+}
+
+/** Draws the marker of a line; where it has none, a dot. */
+export function drawMarker(
+  ink: Ink,
+  x: number,
+  y: number,
+  { marker, colour }: Stroke,
+  palette: Palette,
+): void {
+  const ring = marker === "ring";
+  ink.fillStyle = ring ? palette.surface : palette.lines[colour];
+  ink.strokeStyle = palette.lines[colour];
+  ink.lineWidth = 1.75;
+  ink.beginPath();
+  ink.arc(x, y, { none: 2.5, dot: 3, ring: 3.5 }[marker], 0, 2 * Math.PI);
+  ink.fill();
+  if (ring) ink.stroke();
 }
 
 /** A triangle at the edge beyond which a value lies that is out of sight. */
@@ -389,20 +400,33 @@ function shadeGap(ink: Ink, area: Area, { strands, lines, palette }: Picture): v
     );
   const [train, validation] = [of("train"), of("validation")];
   if (train === undefined || validation === undefined) return;
-  const corners = (sample: Sample) =>
-    sample[0].flatMap((place, i) => {
-      const value = sample[1][i];
-      return value == null ? [] : [[area.x(place), bounded(area.y(value))] as const];
+  // Where either has no value, nothing is known of the gap: it goes on behind that.
+  const breaks = [train.sample, validation.sample]
+    .flatMap(([places, values]) => places.filter((_, i) => values[i] === null))
+    .sort((a, b) => a - b);
+  const pieces = (sample: Sample) => {
+    const found: (readonly [number, number])[][] = Array.from({ length: breaks.length + 1 }, () => []);
+    let k = 0;
+    sample[0].forEach((place, i) => {
+      while (k < breaks.length && breaks[k]! < place) k++;
+      const value = sample[1][i]!;
+      if (value !== null) found[k]!.push([area.x(place), bounded(area.y(value))]);
     });
+    return found;
+  };
+  const back = pieces(validation.sample);
   ink.fillStyle = palette.lines[validation.stroke.colour];
   ink.globalAlpha = 0.13;
-  ink.beginPath();
-  [...corners(train.sample), ...corners(validation.sample).reverse()].forEach(([x, y], k) => {
-    if (k === 0) ink.moveTo(x, y);
-    else ink.lineTo(x, y);
-  });
-  ink.closePath();
-  ink.fill();
+  for (const [k, there] of pieces(train.sample).entries()) {
+    if (there.length === 0 || back[k]!.length === 0) continue;
+    ink.beginPath();
+    [...there, ...back[k]!.reverse()].forEach(([x, y], i) => {
+      if (i === 0) ink.moveTo(x, y);
+      else ink.lineTo(x, y);
+    });
+    ink.closePath();
+    ink.fill();
+  }
   ink.globalAlpha = 1;
 }
 

@@ -2,7 +2,7 @@
 
 import { rate, value } from "../format";
 import { type Line, type Panel, RATE } from "../panels";
-import { draw, type Picture } from "./drawing";
+import { draw, drawMarker, type Picture } from "./drawing";
 import type { Ink } from "./ink";
 import { SvgInk } from "./svg";
 
@@ -68,6 +68,8 @@ function poster(ink: Ink, panel: Panel, picture: Picture): [number, number] {
     ink.stroke();
     ink.globalAlpha = 1;
     ink.setLineDash([]);
+    if (line.stroke.marker !== "none") drawMarker(ink, x + SWATCH / 2, y, line.stroke, palette);
+    ink.fillStyle = palette.text;
     ink.font = plain(picture);
     ink.textAlign = "left";
     ink.textBaseline = "middle";
