@@ -8,8 +8,8 @@ from threading import get_ident
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
-#: Of so much that is called for every batch one is measured. A prime number, so as not to fall in step with what is done
-#: every so many batches.
+#: Of so much that is called for every batch one is measured. A prime number, so as not to fall in step with what is
+#: done every so many batches.
 SAMPLED = 61
 
 _NO_THREAD = -1
