@@ -1,4 +1,4 @@
-"""What cells tell: their end to the runs that nothing else ends, their next run to the widgets that they showed.
+"""What cells tell: their end to runs that nothing else ends and to widgets, their next run to what they showed.
 
 Most frameworks call no hook when training is interrupted or raises. IPython's ``post_run_cell`` event still comes,
 with the exception that ended the cell. And a cell that is run again loses its output, of which the front end can tell
@@ -11,8 +11,8 @@ import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakMethod
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
 if TYPE_CHECKING:
     from .run import Run
@@ -21,8 +21,34 @@ if TYPE_CHECKING:
 _open: WeakKeyDictionary[Run, tuple[int, bool]] = WeakKeyDictionary()
 # Whom to tell that a cell, named by its identifier, is about to be run.
 _awaiting: dict[str, list[WeakMethod[Callable[[str], None]]]] = {}
+# Who does something once a cell has ended, after its runs have.
+_followers: WeakSet[Follower] = WeakSet()
 _cell_began = 0.0
+_running_in: int | None = None
 _hooked: Any = None
+
+
+class Follower(Protocol):
+    """Somebody to be told of the end of cells."""
+
+    def cell_ended(self) -> None:
+        """Do what was left for the end of the cell."""
+
+
+def follow(follower: Follower) -> None:
+    """Tell `follower` of the end of every cell, as long as it lives."""
+    if _hook() is not None:
+        _followers.add(follower)
+
+
+def is_running() -> bool:
+    """Whether this is the thread in which a cell is being run, whose end is going to be told."""
+    return _hook() is not None and _running_in == threading.get_ident()
+
+
+def has_kernel() -> bool:
+    """Whether what is displayed goes to a notebook, where it can be replaced later."""
+    return getattr(_hook(), "kernel", None) is not None
 
 
 def watch(run: Run, *, within_call: bool = False) -> None:
@@ -51,19 +77,21 @@ def when_run_again(cell: str, tell: Callable[[str], None]) -> None:
 
 def _hook() -> Any:
     """Listen to the IPython that runs here, and return it; None where there is none."""
-    global _hooked
+    global _hooked, _running_in
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is not None and shell is not _hooked:
         shell.events.register("pre_run_cell", _before_cell)
         shell.events.register("post_run_cell", _after_cell)
         _hooked = shell
+        if threading.current_thread() is threading.main_thread():
+            _running_in = threading.get_ident()  # it is a cell that asks
     return shell
 
 
 def _before_cell(info: Any) -> None:
-    global _cell_began
-    _cell_began = perf_counter()
+    global _cell_began, _running_in
+    _cell_began, _running_in = perf_counter(), threading.get_ident()
     cell = str(getattr(info, "cell_id", ""))
     for reference in _awaiting.pop(cell, []):
         tell = reference()
@@ -72,6 +100,7 @@ def _before_cell(info: Any) -> None:
 
 
 def _after_cell(result: Any) -> None:
+    global _running_in
     error = getattr(result, "error_in_exec", None)
     for run, (thread, within_call) in list(_open.items()):
         if run.status != "running":
@@ -84,3 +113,6 @@ def _after_cell(result: Any) -> None:
             run.end("stopped")
         elif run.epochs_done:
             run.end()
+    _running_in = None
+    for follower in list(_followers):
+        follower.cell_ended()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from .events import (
 from .scalars import to_floats
 from .series import Granularity, Series
 from .watching import Cost
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # How many batches may wait to be folded: few enough that folding them is no pause, and that no device's memory
 # fills with values that wait to be read.
@@ -329,6 +332,45 @@ class History:
         out the batch's own values.
         """
         return self.cost.seconds
+
+    def plot(
+        self,
+        granularity: Literal["both", "batch", "epoch"] = "both",
+        *,
+        x_axis: Literal["epoch", "step"] = "epoch",
+        smoothing: float = 0.9,
+        log: bool = False,
+    ) -> Figure:
+        """Draw loss and metrics, training beside validation, and the learning rate: a figure of matplotlib.
+
+        Parameters
+        ----------
+        granularity
+            Which values.
+        x_axis
+            What the x axis counts.
+        smoothing
+            The weight, 0 to 0.999, of what came before in the average drawn over values of batches.
+        log
+            Draw the loss and the learning rate, and what spans two decades, on a logarithmic axis.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            To be shown as a cell's last expression, saved (``figure.savefig("run.pdf")``) or drawn on.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        TypeError, ValueError
+            If an argument is none of these.
+        """
+        from . import pictures  # noqa: PLC0415 - for those who ask for a picture
+
+        return pictures.shown_by_ipython(
+            pictures.draw(self, pictures.View.of(granularity, x_axis=x_axis, smoothing=smoothing, log=log))
+        )
 
     def add(self, event: Event) -> None:
         """Take in one event of this run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from . import cell, wire
+from . import cell, outputs, pictures, wire
 from .bus import Bus, chosen
 from .errors import unknown_keywords
 from .events import RunEnded, RunResumed, RunStarted
@@ -146,6 +147,10 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         # whoever runs a cell ten times has ten widgets, of which one can be seen.
         self._cells: set[str] = set()
         self._out_of_sight = False
+        self._outputs = outputs.Outputs()
+        # The picture and what it was drawn of, and whether the sender is to draw it anew.
+        self._picture: tuple[object, bytes | None] = None, None
+        self._picture_due = False
         self._next_snapshot = self._next_ending = 0.0
         self._snapshot_due = False
         super().__init__(**view)
@@ -156,6 +161,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             self._sent = self._take_snapshot()
             self._send_new()
         self.observe(self._runs_chosen, "runs")
+        cell.follow(self)
         self._start_sender()
 
     def __repr__(self) -> str:
@@ -170,7 +176,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             self._bus.unsubscribe(self._run_ended)
         super().close()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _repr_mimebundle_(self, **_kwargs: Any) -> Any:
         shown_by = cell.present()
         if shown_by is not None and shown_by not in self._cells:
             self._cells.add(shown_by)
@@ -179,7 +185,69 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             self._out_of_sight = False
             self._catch_up()
             self._start_sender()
-        return super()._repr_mimebundle_(**kwargs)
+        return self._bundle()
+
+    def _ipython_display_(self, **_kwargs: Any) -> None:
+        # IPython asks for this first. A bundle cannot bring along the identifier by which its output is replaced.
+        show: Any = getattr(self, "_repr_mimebundle_", None)  # None once it was closed
+        shown = None if show is None else show()
+        if shown is None or not cell.has_kernel():
+            outputs.display({"text/plain": repr(self)}, {})
+        else:
+            self._outputs.add(cell.present(), *shown)
+
+    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Return what an output holds: the view, a text, and a picture if there is anything to be seen."""
+        shown: Any = super()._repr_mimebundle_()
+        if shown is None:
+            return None
+        bundle, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        picture = self._drawn()
+        if picture is not None:
+            bundle = {**bundle, "image/png": b64encode(picture).decode()}
+        return dict(bundle), dict(metadata)
+
+    def _pictured(self) -> tuple[History, pictures.View] | None:
+        """Return the run that the header tells of, if it has come to an end, and how to draw it."""
+        shown = [history for history in self._shown() if history.run not in self.hidden_runs]
+        chosen = [history for history in self._shown() if history.run == self.run]
+        for history in chosen or shown[-1:]:
+            if history.status != "running" and history.points:
+                view = pictures.View(
+                    x_axis="step" if self.x_axis == "step" else "epoch",
+                    smoothing=self.smoothing,
+                    log=self.log_scale,
+                    scales=dict(self.scales),
+                    order=self.order,
+                    closed=self.closed,
+                    means_at=self.means_at,
+                )
+                return history, view
+        return None
+
+    def _drawn(self) -> bytes | None:
+        """Return the picture, drawn anew if what it shows has changed."""
+        try:
+            found = self._pictured()
+            if found is not None:
+                history, view = found
+                of = history.run, history.generation, history.step, len(history.spans), history.status, repr(view)
+                if self._picture[0] != of:
+                    self._picture = of, pictures.png(history, view)
+        except Exception:
+            _log.exception("[epochwidget] no picture could be drawn for the saved notebook.")
+        return self._picture[1]
+
+    def cell_ended(self) -> None:
+        """Put a picture of what has ended beside the view. Called after each cell."""
+        self._picture_due = False
+        if self._closed.is_set() or self._out_of_sight or not len(self._outputs):
+            return
+        before = self._picture[1]
+        if self._drawn() is not before:
+            shown = self._bundle()
+            if shown is not None:
+                self._outputs.replace(*shown)
 
     def run_id(self, trait: str, run: Any) -> str:
         """Return the id of a run that was given for a trait as its history, its handle, its id or its name."""
@@ -196,6 +264,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
 
     def _cell_runs_again(self, cell_id: str) -> None:
         self._cells.discard(cell_id)
+        self._outputs.forget(cell_id)
         self._out_of_sight = not self._cells
 
     def _run_started(self, _event: RunStarted | RunResumed) -> None:
@@ -205,6 +274,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         # In the thread that trained, so that the page is complete when its cell ends.
         if not self._out_of_sight:
             self._catch_up()
+            # The cell's end will come; that of a thread nobody tells.
+            self._picture_due = not cell.is_running()
             self._start_sender()
 
     def _catch_up(self) -> None:
@@ -251,7 +322,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
                     # Also told apart: a run that ended while the other runs were looked at.
                     if not self._wanted() and not self._snapshot_due:
                         self._sender = None
-                        return
+                        break
                     began = time.thread_time()
                     with self._counted():
                         self._send_new()
@@ -262,6 +333,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
                 _log.exception("[epochwidget] drawing has stopped in this widget; the training goes on.")
                 self._sender = None
                 return
+        if self._picture_due:
+            self.cell_ended()
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -94,6 +94,7 @@ class Notebook:
 
     def __init__(self, page: Page, server: Server, name: str) -> None:
         self.page = page
+        self._path = server.root / name
         page.goto(f"{server.url}/lab/tree/{name}?reset")
         self._wait_for_kernel()
 
@@ -139,6 +140,11 @@ class Notebook:
 
     def interrupt(self) -> None:
         self.page.evaluate("void window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+
+    def saved(self) -> nbformat.NotebookNode:
+        """Save the notebook and return what the file holds."""
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
+        return nbformat.read(str(self._path), as_version=4)
 
     def outputs(self, cell: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.page.evaluate(
