@@ -6,6 +6,7 @@
 >>> model.fit(x, y, epochs=10, callbacks=[EpochCallback()])  # doctest: +SKIP
 """
 
+from .background import Background, background
 from .bus import Bus, bus
 from .events import (
     BatchEnded,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 runs: Runs = bus.runs
 
 __all__ = [
+    "Background",
     "BatchEnded",
     "Bus",
     "EpochEnded",
@@ -46,6 +48,7 @@ __all__ = [
     "Runs",
     "Series",
     "SeriesDeclared",
+    "background",
     "bus",
     "runs",
 ]

@@ -59,8 +59,8 @@ def watch(run: Run, *, within_call: bool = False) -> None:
     within_call
         The run lives within one call, as that of ``model.fit``: once the cell has ended it is over in any case.
     """
-    if _hook() is not None:
-        _open[run] = threading.get_ident(), within_call
+    _hook()
+    _open[run] = threading.get_ident(), within_call
 
 
 def present() -> str | None:
@@ -99,20 +99,34 @@ def _before_cell(info: Any) -> None:
             tell(cell)
 
 
-def _after_cell(result: Any) -> None:
-    global _running_in
-    error = getattr(result, "error_in_exec", None)
+def end_runs(error: BaseException | None = None, *, since: float = 0.0, for_good: bool = False) -> None:
+    """End the runs of this thread that nothing else ends, now that what trained them has ended.
+
+    Parameters
+    ----------
+    error
+        What ended it, if it was an exception.
+    since
+        On the clock of ``time.perf_counter``: runs that have not been active since have nothing to do with the error.
+    for_good
+        Whether nothing of this thread comes after: then a run without a last epoch has ended, too.
+    """
     for run, (thread, within_call) in list(_open.items()):
         if run.status != "running":
             _open.pop(run, None)
         elif thread != threading.get_ident():
             continue  # it trains in a thread of its own and goes on
-        elif error is not None and run.last_active >= _cell_began:
+        elif error is not None and run.last_active >= since:
             run.end_by(error)
         elif within_call:
             run.end("stopped")
-        elif run.epochs_done:
+        elif run.epochs_done or for_good:
             run.end()
+
+
+def _after_cell(result: Any) -> None:
+    global _running_in
+    end_runs(getattr(result, "error_in_exec", None), since=_cell_began)
     _running_in = None
     for follower in list(_followers):
         follower.cell_ended()
