@@ -8,6 +8,9 @@ right behind the ``Recorder``, whose numbers are then of this batch and this epo
 ``LRFinder`` and ``EarlyStoppingCallback``. What another one cuts off is made up for in the hooks of the cancelling.
 The learning rate is read as soon as the loss is there: what is scheduled for the batch has been set by then, and what
 is scheduled for the next one has not.
+
+No hook tells of a checkpoint either, and ``SaveModelCallback`` comes after this callback. It keeps the path to which it
+has saved, a new object each time. That is looked at before the next batch ends, and when the run does.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import count
+from math import inf
 from typing import Any
 from weakref import ReferenceType, ref
 
@@ -62,7 +66,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
     fastai gives one name the second is called ``accuracy_1``, and so is a metric that is called ``loss``.
 
     ``lr_find`` is a run of its own kind, ``"lr search"``. Validation and prediction outside of a fit are no runs. A fit
-    that a callback ended has a mark that says which. Of several processes the first tells of its own share of a batch.
+    that a callback ended has a mark that says which, and what ``SaveModelCallback`` saved is marked. Of several
+    processes the first tells of its own share of a batch.
 
     An exported learner takes the callback along if it was given to the ``Learner``, and then needs epochwidget where it
     is loaded; ``learn.remove_cb(EpochCallback)`` before the export takes it out.
@@ -100,7 +105,10 @@ class EpochCallback(Callback):  # type: ignore[misc]
         "_logged",
         "_reported",
         "_in_epoch",
+        "_savers",
     )
+    # Its order, while it has another one.
+    _former_order: float | None = None
 
     def __init__(
         self,
@@ -138,6 +146,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
         # What the Recorder has reported of the epoch that goes on.
         self._reported: dict[str, float] = {}
         self._in_epoch = False
+        # What saves, with the path it saved to last when it was looked at.
+        self._savers: list[tuple[Any, Any]] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
         # No hook tells that a fit has raised, but a callback that was given to that fit is taken out.
@@ -165,6 +175,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         return self._run.history
 
     def before_fit(self) -> None:
+        self._come_in_turn()
         if self._is_watching:  # the fit before has raised
             self._the_run.end("stopped")
 
@@ -180,6 +191,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
 
     def after_loss(self) -> None:
         if self._is_watching and len(self.learn.yb) > 0:
+            if self._savers:
+                self._mark_saved()
             self._rates = self._read_rates()
 
     def after_batch(self) -> None:
@@ -205,6 +218,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
     def after_epoch(self) -> None:
         if self._is_watching:
             self._end_epoch()
+            if self.learn.epoch + 1 >= self.learn.n_epoch:
+                self._come_after_savers()
 
     def after_cancel_fit(self) -> None:
         if self._is_watching:
@@ -213,8 +228,10 @@ class EpochCallback(Callback):  # type: ignore[misc]
                 self._end_epoch()
             if self.history.purpose == "training":
                 self._the_run.mark(_who_ended(sys.exception()))
+            self._come_after_savers()
 
     def after_fit(self) -> None:
+        self._come_in_turn()
         if self._is_watching:
             self._the_run.end()
 
@@ -259,12 +276,35 @@ class EpochCallback(Callback):  # type: ignore[misc]
         former = None if searches else self._resumption
         self._run = run = Run(name, bus=self._bus, purpose=purpose, resume=former)
         self._forget()
-        run.lives_within_call(self._forget)
+        run.lives_within_call(self._finish)
         run.declare("smooth_loss", metric="loss", kind="smoothed")
         for group in range(len(learn.opt.hypers)):
             run.declare(_of_group("mom", group), metric="momentum", kind="batch")
         if self._recorder is not None:
             self._columns = _columns(self._recorder, learn.metrics)
+        tracker = sys.modules.get("fastai.callback.tracker")
+        if tracker is not None:
+            savers = [callback for callback in learn.cbs if isinstance(callback, tracker.SaveModelCallback)]
+            self._savers = [(saver, _saved_last(saver)) for saver in savers]
+
+    def _finish(self) -> None:
+        self._mark_saved()
+        self._forget()
+
+    def _mark_saved(self) -> None:
+        """Mark a checkpoint if one was saved since the last look."""
+        if any(_saved_last(saver) is not path for saver, path in self._savers):
+            self._the_run.mark("checkpoint")
+            self._savers = [(saver, _saved_last(saver)) for saver, _ in self._savers]
+
+    def _come_after_savers(self) -> None:
+        """Be the last to hear that the fit is over, if one of the savers saves only then."""
+        if self._former_order is None and any(saver.at_end for saver, _ in self._savers):
+            self._former_order, self.order = self.order, inf
+
+    def _come_in_turn(self) -> None:
+        if self._former_order is not None and not self._is_aside:
+            self.order, self._former_order = self._former_order, None
 
     def _begin_epoch(self, batches: int | None = None) -> None:
         if not self._in_epoch:
@@ -327,6 +367,11 @@ class EpochCallback(Callback):  # type: ignore[misc]
                     name, metric=series.metric + part, kind=series.kind, granularity="epoch", split=split
                 )
                 self._reported[name] = number
+
+
+def _saved_last(saver: Any) -> Any:
+    # Not by `getattr`, which goes on to the learner.
+    return vars(saver).get("last_saved_path")
 
 
 def _of_group(name: str, group: int) -> str:

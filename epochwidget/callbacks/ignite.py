@@ -23,6 +23,7 @@ import ignite
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint
 from ignite.handlers.lr_finder import FastaiLRFinder
 from ignite.metrics import Metric, MetricsLambda, RunningAverage
 
@@ -41,6 +42,8 @@ _TRAIN = "train"
 _WIDEST = 20
 # What names of moving averages begin with in Ignite's documentation.
 _AVERAGED = ("running_avg_", "running_", "avg_")
+# The event that tells of a checkpoint, which Ignite has from 0.5.3 on.
+_SAVED = getattr(Checkpoint, "SAVED_CHECKPOINT", None)
 
 _log = logging.getLogger("epochwidget")
 
@@ -67,6 +70,9 @@ class EpochCallback:
 
     What handlers wrote into ``state.metrics`` is of kind ``reported``. Metrics of more than one dimension, or of more
     than 20 numbers, are left out.
+
+    What ``Checkpoint`` or ``ModelCheckpoint`` saved is marked, from Ignite 0.5.3 on, if it is attached to the trainer
+    or to an evaluator that `attach` was given.
 
     In a distributed training the process of rank 0 alone reports.
 
@@ -124,6 +130,8 @@ class EpochCallback:
         #: When the epoch had come to its end, which its evaluations may make known only later.
         self._ended: float | None = None
         self._series: dict[str, Series] = {}
+        self._saved_at: int | None = None  # the step of the last checkpoint
+        self._is_saved_before = False  # whether there is one of the run that is about to begin
 
     @property
     def history(self) -> History:
@@ -192,6 +200,11 @@ class EpochCallback:
             _Hook(trainer, Events.COMPLETED, self._completed),
             *(_Hook(engine, Events.EPOCH_COMPLETED, self._evaluated, prefix) for prefix, engine in evaluators.items()),
         ]
+        if _SAVED is not None:
+            for engine in (trainer, *evaluators.values()):
+                if not engine.has_registered_events(_SAVED):  # as `Checkpoint` does when it is called first
+                    engine.register_events(_SAVED)
+                self._hooks.append(_Hook(engine, _SAVED, self._saved))
         for hook in self._hooks:
             hook.add()
         return self
@@ -209,7 +222,10 @@ class EpochCallback:
     @harmless
     def _started(self, trainer: Engine) -> None:
         self._come_last(Events.STARTED)
+        is_saved = self._is_saved_before
         self._begin(trainer)
+        if is_saved:
+            self._saved(trainer)
 
     @harmless
     def _epoch_started(self, trainer: Engine) -> None:
@@ -288,6 +304,20 @@ class EpochCallback:
     def _completed(self, trainer: Engine) -> None:
         if self._run is not None:
             self._run.end()
+
+    @harmless
+    def _saved(self, engine: Engine) -> None:
+        assert self._trainer is not None, "the hooks go when the trainer does"
+        if self._run is None or self._run.status != "running":
+            # What saves before the first batch may have been attached before this callback, too.
+            starting = self._trainer.last_event_name in (Events.STARTED, _SAVED)
+            self._is_saved_before = starting and self._trainer.state.iteration == 0
+            return
+        # What saves when a batch has ended is called before us, who have yet to end it.
+        step = self._run.step + self._is_untold(self._trainer)
+        if step != self._saved_at:  # two may save at once, the last state and the best
+            self._saved_at = step
+            self._run.mark("checkpoint", step=step)
 
     # What an evaluator tells ------------------------------------------------------------------------------------
 
@@ -399,9 +429,13 @@ class EpochCallback:
 
     def _end_untold(self, trainer: Engine) -> None:
         """End the batch of which another handler has kept us: one that failed, as it may for NaN, was called first."""
-        state = trainer.state
-        if self._iteration is not None and self._iteration == state.iteration and state.output is not None:
+        if self._is_untold(trainer):
             self._end_batch(trainer, self._outputs(trainer))
+
+    def _is_untold(self, trainer: Engine) -> bool:
+        """Tell whether a batch has been trained that has not been ended here."""
+        state = trainer.state
+        return self._iteration is not None and self._iteration == state.iteration and state.output is not None
 
     def _hand_over_evaluations(self) -> None:
         """Put the evaluations in the midst of an epoch, or before the first one, on the bus."""

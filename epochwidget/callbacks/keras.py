@@ -70,7 +70,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     once an execution, stands at its last batch.
 
     What ``EarlyStopping`` did is marked: where it stopped, and the end of the epoch whose weights it brought back; and
-    so are the epochs at whose end ``ModelCheckpoint`` saved.
+    so is what ``ModelCheckpoint`` saved, at the batch after which it did.
 
     Where Keras leaves no way to a batch's own value, only what is known is there, under its own kind:
 
@@ -129,9 +129,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._rate_name = "lr"
         self._iterations: int | None = None
         self._stoppers: list[keras.callbacks.EarlyStopping] = []
-        # What saves at the end of epochs, with its best as it was when it was last looked at.
-        self._savers: list[tuple[keras.callbacks.ModelCheckpoint, Any]] = []
-        self._may_have_saved = False
+        self._after_savers: _AfterSavers | None = None
         self._call: ref[Any] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -157,10 +155,11 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         others = [] if fit is None else fit.callbacks
         self._stoppers = [one for one in others if isinstance(one, keras.callbacks.EarlyStopping)]
         savers = [one for one in others if isinstance(one, keras.callbacks.ModelCheckpoint)]
-        self._savers = [(saver, saver.best) for saver in savers if saver.save_freq == "epoch"]
-        self._may_have_saved = False
         # It lives as long as the call of `fit`, of whose end by an exception no hook tells.
         self._call = None if fit is None else ref(fit, self._over)
+        if savers:
+            self._after_savers = _AfterSavers(savers, self._mark_checkpoint)
+            fit.callbacks.append(self._after_savers)
         _take_off(self.model)  # what an interrupt may have left there of an earlier run
         self._step = _WatchedStep.on(self.model, fit)
         if self._step is not None:
@@ -168,7 +167,6 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @harmless
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        self._mark_saved()
         # Where Keras cannot count the batches beforehand, the epoch before tells.
         steps = self.params.get("steps") or (self._batches or None)
         self._the_run.begin_epoch(epoch, batches=steps, epochs=self.params.get("epochs"))
@@ -201,11 +199,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 # What a step of the person's own returned is mostly that of the last batch.
                 self._the_run.declare(name, metric=name, kind="reported" if own else "epoch", granularity="epoch")
         self._the_run.end_epoch(values)
-        self._may_have_saved = True
 
     @harmless
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        self._mark_saved()
         for stopper in self._stoppers:
             if stopper.stopped_epoch > 0:
                 self._the_run.mark("early stopping")
@@ -217,14 +213,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                         break
         self._the_run.end()
 
-    def _mark_saved(self) -> None:
-        """Mark the checkpoint of the epoch that has ended: no hook tells of it, and it may be written after ours."""
-        if not self._may_have_saved:
-            return
-        self._may_have_saved = False
-        if any(not saver.save_best_only or saver.best != best for saver, best in self._savers):
-            self._the_run.mark("checkpoint")
-        self._savers = [(saver, saver.best) for saver, _ in self._savers]
+    def _mark_checkpoint(self) -> None:
+        self._hand_over()  # then it stands behind the last of the batches
+        self._the_run.mark("checkpoint")
 
     @property
     def _the_run(self) -> Run:
@@ -241,6 +232,11 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         finally:
             if self._step is not None:
                 self._step.end()
+            # The list may be the person's own.
+            fit = None if self._call is None else self._call()
+            if fit is not None and self._after_savers in fit.callbacks:
+                fit.callbacks.remove(self._after_savers)
+            self._after_savers = None
 
     @counted
     def _hand_over(self) -> None:
@@ -297,6 +293,51 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                     name = self._names[part] = f"running_{part}" if kind == "running" else part
                     self._the_run.declare(name, metric=part, kind=kind)
                 values[self._names[part]] = number
+
+
+class _AfterSavers(keras.callbacks.Callback):  # type: ignore[misc]
+    """The last callback of a ``fit``, which looks whether one before it has saved, for no hook tells of that.
+
+    It is there only where something saves, so that other trainings have nothing to look for after each batch.
+    """
+
+    def __init__(self, savers: list[keras.callbacks.ModelCheckpoint], mark: Callable[[], None]) -> None:
+        super().__init__()
+        self._of_epochs = [saver for saver in savers if saver.save_freq == "epoch"]
+        self._of_batches = [saver for saver in savers if saver.save_freq != "epoch"]
+        # As they were when they were last looked at.
+        self._bests = {saver: saver.best for saver in savers}
+        self._mark = mark
+        self._is_marked = False
+
+    @harmless_for_batches
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._is_marked = False
+        # What a saver counts is 0 after a batch only if that was one to save at.
+        due = [one for one in self._of_batches if getattr(one, "_batches_seen_since_last_saving", None) == 0]
+        if due:
+            self._look(due, logs or {})
+
+    @harmless
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._look(self._of_epochs, logs or {})
+
+    def _look(self, due: list[keras.callbacks.ModelCheckpoint], logs: Mapping[str, Any]) -> None:
+        """Mark a checkpoint, once at a step, if one of those whose turn it was has saved."""
+        saved = [saver for saver in due if _has_saved(saver, self._bests[saver], logs)]
+        self._bests.update((saver, saver.best) for saver in saved)
+        if saved and not self._is_marked:
+            self._is_marked = True
+            self._mark()
+
+
+def _has_saved(saver: keras.callbacks.ModelCheckpoint, best: Any, logs: Mapping[str, Any]) -> bool:
+    """Tell whether a saver whose turn it was has saved, of which it may keep the best alone."""
+    if not saver.save_best_only or saver.best is not best:  # not by `!=`, which NaN is to itself
+        return True
+    # Where it cannot tell what is best it saves and warns.
+    monitored = logs.get(saver.monitor)
+    return monitored is None or len(getattr(monitored, "shape", ())) > 0
 
 
 class _WatchedStep:

@@ -28,7 +28,7 @@ from fastai.callback.core import (
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.schedule import ParamScheduler
-from fastai.callback.tracker import EarlyStoppingCallback, TerminateOnNaNCallback
+from fastai.callback.tracker import EarlyStoppingCallback, SaveModelCallback, TerminateOnNaNCallback
 from fastai.callback.training import GradientAccumulation, ShortEpochCallback
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
@@ -337,6 +337,134 @@ def test_early_stopping_leaves_its_last_epoch_and_a_mark(first: bool, capsys: py
     assert watch.history.epoch["valid_loss"].tolist() == [row[1] for row in learn.recorder.values]
     assert [(mark.text, mark.step) for mark in watch.history.marks] == [("early stopping", 18)]
     assert watch.history.epochs == 9
+
+
+def marks(watch: EpochCallback) -> list[tuple[str, int]]:
+    return [(mark.text, mark.step) for mark in watch.history.marks]
+
+
+class Scored(Metric):
+    """Is what the test says for each epoch."""
+
+    name = "score"
+
+    def __init__(self, scores: list[float]) -> None:
+        self.scores, self.measured = scores, 0
+
+    def reset(self) -> None: ...
+
+    def accumulate(self, learn: Learner) -> None: ...
+
+    @property
+    def value(self) -> float:
+        self.measured += 1
+        return self.scores[self.measured - 1]
+
+
+# Behind the Recorder in any case, of which a saver asks the metrics.
+in_either_order = pytest.mark.parametrize("order", [50.5, None, 99], ids=["before ours", "as it is", "after all"])
+
+
+def saving(order: float | None, **how: Any) -> SaveModelCallback:
+    made = SaveModelCallback(**how)
+    if order is not None:
+        made.order = order
+    return made
+
+
+@in_either_order
+@pytest.mark.parametrize("every", [True, 2])
+@pytest.mark.parametrize("whole", [False, True], ids=["the model", "with its optimizer"])
+def test_what_is_saved_every_so_many_epochs_is_marked(tmp_path: Path, every: Any, whole: bool, order: float) -> None:
+    learn = learner(path=tmp_path)
+    learn.fit(4, cbs=[watch := callback(), saving(order, every_epoch=every, with_opt=whole)])
+    saved = sorted(int(path.stem.removeprefix("model_")) for path in (tmp_path / "models").iterdir())
+    assert saved == list(range(0, 4, every))
+    assert marks(watch) == [("checkpoint", BATCHES * (epoch + 1)) for epoch in saved]
+
+
+@in_either_order
+@pytest.mark.parametrize("of_learner", [False, True], ids=["of the fit", "of the learner"])
+def test_the_best_is_marked_where_it_was_saved_and_not_where_it_was_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], of_learner: bool, order: float
+) -> None:
+    """All are saved under one name."""
+    learn, watch = learner(path=tmp_path, metrics=Scored([3.0, 4.0, 4.0, 1.0, 5.0, 7.0, 6.0, 8.0])), callback()
+    cbs = [saving(order, monitor="score"), watch]
+    if of_learner:
+        learn.add_cbs(cbs)
+    for epochs, best in ((5, [0, 1, 4]), (3, [0, 2])):
+        learn.fit(epochs, cbs=None if of_learner else cbs)
+        told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Better model")]
+        assert [int(line.split()[5]) for line in told] == best
+        assert marks(watch) == [("checkpoint", BATCHES * (epoch + 1)) for epoch in best]
+
+
+@in_either_order
+def test_a_model_that_is_saved_when_the_fit_is_over_is_marked_there(tmp_path: Path, order: float) -> None:
+    """It ends the run late, whose place in the order is its own again afterwards."""
+    learn, watch = learner(path=tmp_path), callback()
+    learn.add_cb(watch)
+    saver = saving(order, comp=np.equal, at_end=True)  # nothing is the best to it
+    path = tmp_path / "models" / "model.pth"
+    for _ in range(2):
+        path.unlink(missing_ok=True)
+        learn.fit(2, cbs=saver)
+        assert path.exists()
+        assert marks(watch) == [("checkpoint", 2 * BATCHES)]
+        assert (watch.history.status, watch.order) == ("completed", EpochCallback.order)
+    path.unlink()
+    learn.fit(2, cbs=[saver, cancelling("after_batch", CancelFitException, 8)])
+    assert path.exists()
+    assert marks(watch) == [("stopped by Callback", 9), ("checkpoint", 9)]
+    assert watch.order == EpochCallback.order
+    learn.fit(2)
+    assert marks(watch) == []
+
+
+def test_a_fit_that_saves_nothing_has_no_mark(tmp_path: Path) -> None:
+    """A saver of the best brings it back when the fit is over, and fails if there is none."""
+    learn = learner(path=tmp_path, metrics=Scored([float("nan")] * 2))
+    with pytest.raises(FileNotFoundError):
+        learn.fit(2, cbs=[saving(None, monitor="score"), watch := callback()])
+    assert (marks(watch), watch.history.status) == ([], "completed")
+
+
+def test_what_was_saved_before_a_fit_failed_is_marked(tmp_path: Path) -> None:
+    learn = learner(path=tmp_path)
+    fails = cancelling("after_epoch", RuntimeError("on purpose"), 1, order=80)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        learn.fit(3, cbs=[watch := callback(), saving(None, every_epoch=True), fails])
+    assert marks(watch) == [("checkpoint", BATCHES), ("checkpoint", 2 * BATCHES)]
+    assert watch.history.status == "failed"
+
+
+class Exports(Callback):
+    """Exports the learner in the midst of the end of a fit, when this callback waits for what is saved then."""
+
+    order = 59
+
+    def after_fit(self) -> None:
+        self.learn.export("learner.pkl")
+
+
+@pytest.mark.filterwarnings("ignore:load_learner")
+def test_a_learner_that_saves_may_be_exported(tmp_path: Path) -> None:
+    saver = SaveModelCallback(comp=np.equal, at_end=True)  # nothing is the best to it
+    learn = tabular_learner(tables(), layers=[4], cbs=[watch := EpochCallback(), saver], path=tmp_path)
+    learn.remove_cb(ProgressCallback)
+    learn.fit(1, cbs=Exports())
+    loaded = load_learner(tmp_path / "learner.pkl")
+    loaded.remove_cb(Exports)
+    loaded.dls = tables()
+    for each in (learn, loaded):
+        each.fit(2)
+        saved = [(mark.text, mark.step) for mark in each.epochwidget.history.marks]
+        assert saved == [("checkpoint", each.epochwidget.history.step)]
+        assert each.epochwidget.order == EpochCallback.order
+    assert len(ew.runs) == 3
+    assert watch is learn.epochwidget
+    ew.runs.clear()
 
 
 def test_an_epoch_that_was_over_when_the_fit_was_cancelled_is_kept() -> None:

@@ -16,7 +16,14 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events, create_supervised_evaluator, create_supervised_trainer
-from ignite.handlers import EarlyStopping, FastaiLRFinder, LRScheduler
+from ignite.handlers import (
+    Checkpoint,
+    EarlyStopping,
+    FastaiLRFinder,
+    LRScheduler,
+    ModelCheckpoint,
+    global_step_from_engine,
+)
 from ignite.handlers.time_profilers import BasicTimeProfiler
 from ignite.metrics import Accuracy, Average, Loss, MetricGroup, Precision, RunningAverage
 from ignite.metrics.metric import BatchWise, SingleEpochRunningBatchWise
@@ -521,6 +528,104 @@ def test_early_stopping_keeps_its_last_epoch() -> None:
     assert len(reported) == 3
     assert watch.history.status == "completed"
     assert [mark.text for mark in watch.history.marks] == ["terminated"]
+
+
+def marks(watch: EpochCallback) -> list[tuple[str, int]]:
+    return [(mark.text, mark.step) for mark in watch.history.marks]
+
+
+in_either_order = pytest.mark.parametrize("ours_first", [True, False], ids=["first", "last"])
+
+
+@in_either_order
+@pytest.mark.parametrize(
+    ("event", "saved"),
+    [
+        (Events.ITERATION_COMPLETED(every=3), [3, 6, 9, 12]),
+        (Events.ITERATION_STARTED(every=3), [2, 5, 8, 11]),
+        (Events.EPOCH_STARTED, [0, 4, 8]),
+        (Events.EPOCH_COMPLETED(every=2), [8]),
+        (Events.EPOCH_COMPLETED | Events.COMPLETED, [4, 8, 12]),
+        (Events.STARTED, [0]),
+        (Events.COMPLETED, [12]),
+    ],
+    ids=str,
+)
+def test_checkpoints_are_marked_where_they_were_saved(
+    tmp_path: Path, event: Any, saved: list[int], ours_first: bool
+) -> None:
+    here, watch = Setting(), callback()
+    if ours_first:
+        watch.attach(here.trainer, here.evaluator)
+    saver = ModelCheckpoint(tmp_path, n_saved=None)
+    here.trainer.add_event_handler(event, saver, {"model": here.model})
+    if not ours_first:
+        watch.attach(here.trainer, here.evaluator)
+    here.validate_each_epoch()
+    here.trainer.run(here.loader, max_epochs=3)
+    assert marks(watch) == [("checkpoint", step) for step in saved]
+    assert len(list(tmp_path.iterdir())) == len(saved)
+
+
+@in_either_order
+@pytest.mark.parametrize("every", [Events.EPOCH_COMPLETED, Events.ITERATION_COMPLETED(every=2)], ids=str)
+def test_the_best_of_an_evaluator_is_marked_only_if_it_was_saved(every: Any, ours_first: bool) -> None:
+    here, watch, saved, scores = Setting(), callback(), [], iter([0.3, 0.2, 0.5, 0.1, 0.5, 0.7])
+    if ours_first:
+        watch.attach(here.trainer, here.evaluator)
+    here.trainer.add_event_handler(every, lambda: here.evaluator.run(here.val_loader))
+    best = Checkpoint(
+        {"model": here.model},
+        lambda *_: saved.append(here.trainer.state.iteration),
+        score_function=lambda _: next(scores),
+        global_step_transform=global_step_from_engine(here.trainer),
+    )
+    here.evaluator.add_event_handler(Events.COMPLETED, best)
+    if not ours_first:
+        watch.attach(here.trainer, here.evaluator)
+    here.trainer.run(here.loader, max_epochs=6 if every == Events.EPOCH_COMPLETED else 3)
+    assert saved == ([4, 12, 24] if every == Events.EPOCH_COMPLETED else [2, 6, 12])
+    assert marks(watch) == [("checkpoint", step) for step in saved]
+    scores = iter([9.0])
+    here.evaluator.run(here.val_loader)
+    assert len(saved) == 4
+    assert len(marks(watch)) == 3  # the training is over
+
+
+@in_either_order
+def test_what_is_saved_at_one_step_has_one_mark(tmp_path: Path, ours_first: bool) -> None:
+    """The untrained model, too, which is evaluated before the first batch."""
+    here, watch = Setting(), callback()
+    if ours_first:
+        watch.attach(here.trainer, {"val": here.evaluator})
+    here.trainer.add_event_handler(Events.STARTED, lambda: here.evaluator.run(here.val_loader))
+    here.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: here.evaluator.run(here.val_loader))
+    last = ModelCheckpoint(tmp_path, "last", n_saved=1)
+    here.trainer.add_event_handler(Events.EPOCH_COMPLETED, last, {"model": here.model})
+    step = global_step_from_engine(here.trainer, Events.ITERATION_COMPLETED)
+    each = ModelCheckpoint(tmp_path, "each", n_saved=None, global_step_transform=step)
+    here.evaluator.add_event_handler(Events.COMPLETED, each, {"model": here.model})
+    if not ours_first:
+        watch.attach(here.trainer, {"val": here.evaluator})
+    for _ in range(2):
+        here.trainer.run(here.loader, max_epochs=2)
+        assert marks(watch) == [("checkpoint", 0), ("checkpoint", 4), ("checkpoint", 8)]
+    assert sorted(path.name for path in tmp_path.glob("each*")) == [f"each_model_{at}.pt" for at in (0, 4, 8)]
+
+
+def test_what_nobody_watches_any_more_or_not_yet_is_not_marked(tmp_path: Path) -> None:
+    here, watch = Setting(), callback()
+    here.trainer.add_event_handler(Events.EPOCH_COMPLETED, ModelCheckpoint(tmp_path), {"model": here.model})
+    here.evaluator.add_event_handler(Events.COMPLETED, ModelCheckpoint(tmp_path, "val"), {"model": here.model})
+    watch.attach(here.trainer, here.evaluator)
+    here.evaluator.run(here.val_loader)
+    here.trainer.run(here.loader, max_epochs=1)
+    assert marks(watch) == [("checkpoint", 4)]
+    watch.detach()
+    here.trainer.run(here.loader, max_epochs=2)
+    assert marks(watch) == [("checkpoint", 4)]
+    # Ignite's own saver finds the event that ours has made known.
+    assert here.trainer.has_registered_events(Checkpoint.SAVED_CHECKPOINT)
 
 
 def test_an_interrupted_run_goes_on_as_another_one() -> None:

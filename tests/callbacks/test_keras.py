@@ -641,6 +641,113 @@ def test_checkpoints_are_marked_at_the_epochs_that_were_saved(tmp_path: Path, be
     assert [(mark.text, mark.step) for mark in watch.history.marks] == [("checkpoint", step) for step in saved]
 
 
+def marks(watch: EpochCallback) -> list[tuple[str, int]]:
+    return [(mark.text, mark.step) for mark in watch.history.marks]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before ModelCheckpoint", "after it"])
+@pytest.mark.parametrize("together", [1, pytest.param(2, marks=on_tensorflow)], ids=["batch by batch", "two at once"])
+@pytest.mark.parametrize("name", ["{epoch}-{batch}.keras", "{epoch}-{batch}.weights.h5"])
+def test_checkpoints_amid_an_epoch_are_marked_at_their_batch(
+    tmp_path: Path, name: str, together: int, first: bool
+) -> None:
+    model, watch = classifier(steps_per_execution=together), callback()
+    saves = keras.callbacks.ModelCheckpoint(tmp_path / name, save_freq=3, save_weights_only=name.endswith("h5"))
+    model.fit(X, Y, batch_size=20, epochs=3, verbose=0, callbacks=[watch, saves] if first else [saves, watch])
+    places = [map(int, path.name.split(".")[0].split("-")) for path in tmp_path.iterdir()]
+    saved = sorted(5 * (epoch - 1) + batch for epoch, batch in places)
+    assert len(saved) > 2
+    if together == 1:
+        assert saved == [3, 6, 9, 12, 15]
+        assert marks(watch) == [("checkpoint", step) for step in saved]
+    else:  # an epoch's last execution has one batch, which Keras counts as two
+        assert marks(watch) == [("checkpoint", min(step, 5 * -(-(step - 1) // 5))) for step in saved]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before ModelCheckpoint", "after it"])
+def test_of_a_saver_of_the_best_a_batch_is_marked_only_if_it_was_saved(tmp_path: Path, first: bool) -> None:
+    scores = [0.0, 0.0, 1.0, 0.0, 0.0, 3.0, 0.0, 0.0, float("nan"), 0.0, 0.0, 2.0, 0.0, 0.0, 4.0]
+
+    class Scores(keras.callbacks.Callback):
+        left = iter(scores)
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            logs["score"] = next(self.left)
+
+    model, watch = classifier(), callback()
+    # Keras can compare only once it has ended an epoch: more often than once within the first one, it fails.
+    saves = keras.callbacks.ModelCheckpoint(
+        tmp_path / "{score}.keras", "score", mode="max", save_best_only=True, save_freq=3
+    )
+    both = [watch, saves] if first else [saves, watch]
+    model.fit(X, Y, batch_size=20, epochs=3, verbose=0, callbacks=[Scores(), *both])
+    saved = sorted(scores.index(float(path.stem)) + 1 for path in tmp_path.iterdir())
+    assert saved == [3, 6, 15]
+    assert marks(watch) == [("checkpoint", step) for step in saved]
+
+
+@pytest.mark.parametrize("freq", ["epoch", 2], ids=str)
+def test_a_saver_that_saves_for_want_of_a_score_is_marked(tmp_path: Path, freq: Any) -> None:
+    """Keras warns, and saves."""
+    model, watch = classifier(), callback()
+    name = "{epoch}.keras" if freq == "epoch" else "{epoch}-{batch}.keras"
+    saves = keras.callbacks.ModelCheckpoint(tmp_path / name, "absent", mode="max", save_best_only=True, save_freq=freq)
+    with pytest.warns(UserWarning, match="Can save best model only with absent available"):
+        model.fit(X, Y, batch_size=25, epochs=2, verbose=0, callbacks=[watch, saves])
+    assert marks(watch) == [("checkpoint", step) for step in ([4, 8] if freq == "epoch" else [2, 4, 6, 8])]
+    assert len(list(tmp_path.iterdir())) == len(marks(watch))
+
+
+def test_a_best_that_is_nan_is_marked_once(tmp_path: Path) -> None:
+    """NaN is better than nothing to Keras, and nothing is better than NaN."""
+
+    class Scores(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["score"] = float("nan") if epoch == 0 else 1.0
+
+    model, watch = classifier(), callback()
+    saves = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras", "score", mode="max", save_best_only=True)
+    model.fit(X, Y, batch_size=50, epochs=3, verbose=0, callbacks=[Scores(), watch, saves])
+    assert [path.name for path in tmp_path.iterdir()] == ["1.keras"]
+    assert marks(watch) == [("checkpoint", 2)]
+
+
+def test_what_is_saved_at_one_step_has_one_mark_and_a_backup_none(tmp_path: Path) -> None:
+    model, watch = classifier(), callback()
+    savers = [
+        keras.callbacks.ModelCheckpoint(tmp_path / "batch.keras", save_freq=2),
+        keras.callbacks.ModelCheckpoint(tmp_path / "epoch.keras"),
+    ]
+    model.fit(X, Y, batch_size=25, epochs=2, verbose=0, callbacks=[*savers, watch])
+    assert marks(watch) == [("checkpoint", step) for step in (2, 4, 6, 8)]
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=2)
+    model.fit(X, Y, batch_size=25, epochs=2, verbose=0, callbacks=[backup, watch])
+    assert marks(watch) == []
+
+
+def test_a_list_of_callbacks_is_left_as_it_was(tmp_path: Path) -> None:
+    """Keras takes a list of its own class as it is; ours looks from its end on, as long as the training lasts."""
+
+    class Fails(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise RuntimeError("on purpose")
+
+    model, watch = classifier(), callback()
+    saves = keras.callbacks.ModelCheckpoint(tmp_path / "now.keras", save_freq=3)
+    fits = keras.callbacks.CallbackList([saves, watch], add_history=True, model=model, epochs=1, steps=4, verbose=0)
+    before = list(fits.callbacks)
+    for _ in range(2):
+        model.fit(X, Y, batch_size=25, epochs=1, verbose=0, callbacks=fits)
+        assert fits.callbacks == before
+    assert marks(watch) == [("checkpoint", 2)]  # it counts on from the fit before
+    fits.callbacks.append(Fails())
+    with pytest.raises(RuntimeError, match="on purpose"):
+        model.fit(X, Y, batch_size=25, epochs=1, verbose=0, callbacks=fits)
+    fits.callbacks[:] = [one for one in fits.callbacks if not isinstance(one, Fails)]
+    model.fit(X, Y, batch_size=25, epochs=1, verbose=0, callbacks=fits)
+    assert fits.callbacks == before
+
+
 def test_a_fit_without_early_stopping_has_no_marks() -> None:
     model, watch = classifier(), callback()
     patient = keras.callbacks.EarlyStopping("loss", patience=50)
