@@ -37,7 +37,8 @@ def background(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -
     """Run a function in a thread of its own: ``training = ew.background(train, model, epochs=10)``.
 
     The cell ends at once. Meanwhile other cells can be run and the page can be reloaded; what the function prints goes
-    to the cell that began it, and so does the traceback if it raises. Runs that it leaves open end with it.
+    to the cell that began it, as long as the page is not reloaded, and so does the traceback if it raises. Runs that it
+    leaves open end with it.
 
     Threads share one interpreter: what other cells compute slows the training, and the model must not be used by both.
     An interrupt of the kernel does not reach it. Frameworks that fork (``ddp_notebook``) or that want signals are for

@@ -141,6 +141,16 @@ class Notebook:
     def interrupt(self) -> None:
         self.page.evaluate("void window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
 
+    def reload(self) -> None:
+        """Save, and load the page anew, until the notebook is there and has its kernel again."""
+        self.saved()
+        self.page.goto(self.page.url.replace("?reset", ""))
+        self.page.wait_for_function(
+            "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.connectionStatus"
+            " === 'connected'",
+            timeout=60_000,
+        )
+
     def saved(self) -> nbformat.NotebookNode:
         """Save the notebook and return what the file holds."""
         self.page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
