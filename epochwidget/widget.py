@@ -137,8 +137,9 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
         self._bus = chosen(bus, "EpochWidget")
         self._sent: dict[str, wire.Sent] = {}
-        # Those that have ended, with how often they had been taken up again: they get no more points.
-        self._done: set[tuple[str, int]] = set()
+        # Those that have ended, with how often points of them had been dropped and they taken up again: they get no
+        # more points. Who goes on from an earlier epoch drops also that it was taken up after it.
+        self._done: set[tuple[str, int, int]] = set()
         self._lock = RLock()
         self._at_work = False
         self._sender: Thread | None = None
@@ -283,7 +284,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
 
     def _send_new(self) -> None:
         for history in self._shown():
-            done = history.run, len(history.resumed) + history.generation
+            done = history.run, history.generation, len(history.resumed)
             if done not in self._done:
                 ended = history.status != "running"
                 self._send_run(history)

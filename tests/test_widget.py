@@ -430,6 +430,18 @@ def test_a_run_that_is_chosen_later_is_sent_then(bus, tap, show):
     assert list(snapshot(widget)) == [run.id for run in runs]
 
 
+def test_a_run_that_goes_on_from_its_beginning_is_sent_though_it_had_been_taken_up_as_often_before(bus, tap, show):
+    """Going on from an earlier epoch drops also where the run was taken up after it."""
+    widget = show()
+    with Run("a", bus=bus) as run:
+        run.log(loss=9.0)
+    for epoch in (None, None, None, 0):
+        with Run(bus=bus, resume=run, epoch=epoch) as again:
+            again.log(loss=float(again.step))
+    assert (run.history.generation, len(run.history.resumed)) == (1, 1)
+    assert losses(tap.pages(widget)[run.id]) == run.history.batch["loss"].tolist() == [0]
+
+
 # --- its end -----------------------------------------------------------------------------------------------------
 
 
