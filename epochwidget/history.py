@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import RLock
@@ -592,11 +593,16 @@ class History:
 
 
 class Runs(Sequence[History]):
-    """The histories of all runs of a bus, oldest first: ``ew.runs[-1]`` is the newest."""
+    """The histories of all runs of a bus, oldest first: ``ew.runs[-1]`` is the newest.
+
+    A run that was loaded stands where it began.
+    """
 
     def __init__(self) -> None:
         self._histories: list[History] = []
         self._by_run: dict[str, History] = {}
+        # By run, how often points of one that was forgotten had been dropped: a page may still have these.
+        self._forgotten: dict[str, int] = {}
         self._count = 0
 
     @overload
@@ -613,7 +619,7 @@ class Runs(Sequence[History]):
 
     @property
     def begun(self) -> int:
-        """How many runs there have been, those included that `clear` forgot."""
+        """How many runs there have been, those included that `clear` forgot; the highest number of a run."""
         return self._count
 
     def __repr__(self) -> str:
@@ -633,7 +639,25 @@ class Runs(Sequence[History]):
             history = self._by_run[event.run] = History(event, self._count)
             self._histories.append(history)
 
+    def take(self, history: History) -> History:
+        """Add a run that was elsewhere, unless it is here; see `Bus.take`, which tells everybody.
+
+        It keeps its number if no other run here has that.
+        """
+        kept = self._by_run.setdefault(history.run, history)
+        if kept is history:
+            if history.number in [one.number for one in self._histories]:
+                history.number = self._count + 1
+            self._count = max(self._count, history.number)
+            if history.run in self._forgotten:  # pages that have more of it, or other points, take this instead
+                history.generation = max(history.generation, self._forgotten[history.run]) + 1
+            insort(self._histories, history, key=lambda one: one.started)
+        return kept
+
     def clear(self) -> None:
         """Forget all runs that have ended."""
+        for history in self._histories:
+            if history.status != "running":
+                self._forgotten[history.run] = history.generation
         self._histories = [history for history in self._histories if history.status == "running"]
         self._by_run = {history.run: history for history in self._histories}

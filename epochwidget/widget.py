@@ -17,7 +17,7 @@ import traitlets
 from . import cell, wire
 from .bus import Bus, chosen
 from .errors import unknown_keywords
-from .events import RunEnded, RunResumed, RunStarted
+from .events import RunEnded, RunLoaded, RunResumed, RunStarted
 from .history import History
 from .settings import Settings, find_run
 
@@ -152,7 +152,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         super().__init__(**view)
         self._closed = Signal()
         self._bus.subscribe(self._run_started, RunStarted, RunResumed)
-        self._bus.subscribe(self._run_ended, RunEnded)
+        self._bus.subscribe(self._run_ended, RunEnded, RunLoaded)
         with self._alone():
             self._sent = self._take_snapshot()
             self._send_new()
@@ -202,7 +202,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     def _run_started(self, _event: RunStarted | RunResumed) -> None:
         self._start_sender()
 
-    def _run_ended(self, _event: RunEnded) -> None:
+    def _run_ended(self, _event: RunEnded | RunLoaded) -> None:
         # In the thread that trained, so that the page is complete when its cell ends.
         if not self._out_of_sight:
             self._catch_up()

@@ -175,8 +175,7 @@ def test_a_handle_that_was_left_open_is_ended_first(bus):
 def test_a_handle_of_a_copy_that_is_elsewhere_is_left_alone(bus, past):
     """As when a run is watched on one bus and a copy of it goes on on another."""
     other = Bus(strict=True)
-    copied = pickle.loads(pickle.dumps(past))
-    other.runs._by_run[copied.run] = copied
+    copied = other.take(pickle.loads(pickle.dumps(past)))
     with Run(bus=bus, resume=past) as run, Run(bus=other, resume=copied) as elsewhere:
         assert (run.status, elsewhere.status) == ("running", "running")
 

@@ -454,7 +454,7 @@ def test_a_closed_widget_follows_nothing_more_and_the_training_goes_on(bus, tap,
     for thread in senders():
         thread.join(10)
     assert senders() == []
-    assert sum(len(subscribers) for subscribers in bus._subscribers.values()) == listeners - 3
+    assert sum(len(subscribers) for subscribers in bus._subscribers.values()) == listeners - 4
     count = len(tap.sent)
     run.log(loss=2.0)
     run.end()
