@@ -19,6 +19,7 @@ from .events import (
     RunStarted,
     SeriesDeclared,
 )
+from .files import load
 from .history import History, Runs
 from .panels import Panel
 from .run import Run
@@ -49,5 +50,6 @@ __all__ = [
     "Series",
     "SeriesDeclared",
     "bus",
+    "load",
     "runs",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any, NamedTuple, TypeVar, overload
@@ -361,6 +363,35 @@ class History:
         """Return all points folded so far, the clock's first, all epochs and all marks: what belongs together."""
         with self._lock:
             return Parts(self.generation, [self.clock, *self.points], list(self.spans), list(self.marks))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Take in all that waits and let nothing more in, for the length of a ``with`` block."""
+        with self._lock:
+            self.fold()
+            yield
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to a file, from which `epochwidget.load` makes it again, every number bit for bit.
+
+        The file is a NumPy ``.npz`` of 16 bytes a point; `epochwidget.files` says what is in it. A run that goes on is
+        written as it is at this moment, and loaded as one that was stopped.
+
+        Parameters
+        ----------
+        path
+            Where to, with any suffix. A file that is there is replaced, and only once the new one is complete.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written. What was at `path` is as it was.
+        ValueError
+            If the run holds what no file can: a time that is no finite number, say, which no `Run` ever tells.
+        """
+        from .files import save  # noqa: PLC0415 - which makes histories
+
+        save(self, path)
 
     def fold(self) -> None:
         """Move the waiting batches into the columns."""

@@ -19,8 +19,9 @@ LAYERS = {
     "events": {"series"},
     "panels": {"errors", "series"},
     "scalars": {"columns"},
-    "history": {"columns", "events", "scalars", "series", "watching"},
+    "history": {"columns", "events", "files", "scalars", "series", "watching"},  # files in `save` only
     "bus": {"events", "history"},
+    "files": {"bus", "columns", "events", "history", "series", "watching"},
     "cell": {"run"},  # for its annotations
     "resuming": {"bus", "errors", "history"},
     "run": {"bus", "cell", "errors", "events", "history", "resuming", "scalars", "series", "watching"},

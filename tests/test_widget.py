@@ -442,6 +442,42 @@ def test_a_run_that_goes_on_from_its_beginning_is_sent_though_it_had_been_taken_
     assert losses(tap.pages(widget)[run.id]) == run.history.batch["loss"].tolist() == [0]
 
 
+def test_a_run_that_is_loaded_is_shown_by_widgets_that_are_there_already(bus, tap, show, tmp_path):
+    with Run("a", bus=bus) as run:
+        for _ in run.epochs(2):
+            for loss in run.batches([1.0, 2.0]):
+                run.log(loss=loss)
+    run.history.save(tmp_path / "a.npz")
+    other = Bus(strict=True)
+    widget = show(bus=other)
+    with Run("b", bus=other) as newer:
+        newer.log(loss=3.0)
+        epochwidget.load(tmp_path / "a.npz", bus=other)  # while another trains
+        for pages in (tap.pages(widget), snapshot(widget), snapshot(show(bus=other))):
+            assert losses(pages[run.id]) == [1, 2, 1, 2]
+            assert pages[run.id].drawn()["epoch", "loss"] == [(1.5, 2, 0), (1.5, 4, 1)]
+            assert (pages[run.id].facts["name"], pages[run.id].facts["status"]) == ("a · run 2", "completed")
+    assert losses(tap.pages(widget)[newer.id]) == [3]
+
+
+def test_what_a_page_has_of_a_forgotten_run_gives_way_to_what_is_loaded_of_it(bus, tap, show, tmp_path):
+    widget = show()
+    run = Run("a", bus=bus)
+    run.log(loss=1.0)
+    run.history.save(tmp_path / "early.npz")
+    run.log(loss=2.0)
+    run.end()
+    assert losses(tap.pages(widget)[run.id]) == [1, 2]
+    bus.runs.clear()
+    loaded = epochwidget.load(tmp_path / "early.npz", bus=bus)
+    assert losses(tap.pages(widget)[run.id]) == [1]
+    with Run(bus=bus, resume=loaded) as again:
+        again.log(loss=3.0)
+    for thread in senders():
+        thread.join(10)
+    assert losses(tap.pages(widget)[run.id]) == losses(snapshot(widget)[run.id]) == [1, 3]
+
+
 # --- its end -----------------------------------------------------------------------------------------------------
 
 
