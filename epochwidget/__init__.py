@@ -15,10 +15,12 @@ from .events import (
     Evaluated,
     Marked,
     RunEnded,
+    RunLoaded,
     RunResumed,
     RunStarted,
     SeriesDeclared,
 )
+from .files import load
 from .history import History, Runs
 from .panels import Panel
 from .run import Run
@@ -43,6 +45,7 @@ __all__ = [
     "Panel",
     "Run",
     "RunEnded",
+    "RunLoaded",
     "RunResumed",
     "RunStarted",
     "Runs",
@@ -50,5 +53,6 @@ __all__ = [
     "SeriesDeclared",
     "background",
     "bus",
+    "load",
     "runs",
 ]

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import Any, TypeVar
 
-from .events import EVENTS, Event
-from .history import Runs
+from .events import EVENTS, Event, RunLoaded
+from .history import History, Runs
 
 Subscriber = TypeVar("Subscriber", bound=Callable[[Any], object])
 _Subscribers = tuple[Callable[[Any], object], ...]
@@ -39,7 +39,8 @@ class Bus:
         # Tuples that are replaced and never changed: `emit` walks them without a lock.
         self._subscribers: dict[type[Event], _Subscribers] = dict.fromkeys(EVENTS, ())
         self.runs = Runs()
-        self._recorder = self.subscribe(self.runs.add)
+        # A run that was loaded has been recorded.
+        self._recorder = self.subscribe(self.runs.add, *(kind for kind in EVENTS if kind is not RunLoaded))
         self._recorder_failed = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Bus:
@@ -135,6 +136,24 @@ class Bus:
                     subscriber,
                     type(event).__name__,
                 )
+
+    def take(self, history: History) -> History:
+        """Take in a run that was elsewhere, as in a file, and tell everybody who listens by a `RunLoaded`.
+
+        Parameters
+        ----------
+        history
+            Of a run that has ended, and on no other bus.
+
+        Returns
+        -------
+        History
+            What is among `runs` from now on: `history`, or what was there of the same run, which stays as it is.
+        """
+        kept = self.runs.take(history)
+        if kept is history:
+            self.emit(RunLoaded(history.run))
+        return kept
 
 
 def chosen(given: Bus | None, owner: str) -> Bus:

@@ -140,12 +140,29 @@ class RunEnded:
     error: str | None = None
 
 
+@dataclass(slots=True)
+class RunLoaded:
+    """A run that had been elsewhere, as in a file, is among the bus's runs now, with all that is known of it."""
+
+    run: str
+
+
 Event = (
-    RunStarted | RunResumed | SeriesDeclared | EpochStarted | BatchEnded | Evaluated | EpochEnded | Marked | RunEnded
+    RunStarted
+    | RunResumed
+    | RunLoaded
+    | SeriesDeclared
+    | EpochStarted
+    | BatchEnded
+    | Evaluated
+    | EpochEnded
+    | Marked
+    | RunEnded
 )
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
     RunResumed,
+    RunLoaded,
     SeriesDeclared,
     EpochStarted,
     BatchEnded,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
+from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
@@ -403,6 +406,35 @@ class History:
         with self._lock:
             return Parts(self.generation, [self.clock, *self.points], list(self.spans), list(self.marks))
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Take in all that waits and let nothing more in, for the length of a ``with`` block."""
+        with self._lock:
+            self.fold()
+            yield
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run to a file, from which `epochwidget.load` makes it again, every number bit for bit.
+
+        The file is a NumPy ``.npz`` of 16 bytes a point; `epochwidget.files` says what is in it. A run that goes on is
+        written as it is at this moment, and loaded as one that was stopped.
+
+        Parameters
+        ----------
+        path
+            Where to, with any suffix. A file that is there is replaced, and only once the new one is complete.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written. What was at `path` is as it was.
+        ValueError
+            If the run holds what no file can: a time that is no finite number, say, which no `Run` ever tells.
+        """
+        from .files import save  # noqa: PLC0415 - which makes histories
+
+        save(self, path)
+
     def fold(self) -> None:
         """Move the waiting batches into the columns."""
         if self._queue or self._others:
@@ -634,11 +666,16 @@ class History:
 
 
 class Runs(Sequence[History]):
-    """The histories of all runs of a bus, oldest first: ``ew.runs[-1]`` is the newest."""
+    """The histories of all runs of a bus, oldest first: ``ew.runs[-1]`` is the newest.
+
+    A run that was loaded stands where it began.
+    """
 
     def __init__(self) -> None:
         self._histories: list[History] = []
         self._by_run: dict[str, History] = {}
+        # By run, how often points of one that was forgotten had been dropped: a page may still have these.
+        self._forgotten: dict[str, int] = {}
         self._count = 0
 
     @overload
@@ -655,7 +692,7 @@ class Runs(Sequence[History]):
 
     @property
     def begun(self) -> int:
-        """How many runs there have been, those included that `clear` forgot."""
+        """How many runs there have been, those included that `clear` forgot; the highest number of a run."""
         return self._count
 
     def __repr__(self) -> str:
@@ -675,7 +712,25 @@ class Runs(Sequence[History]):
             history = self._by_run[event.run] = History(event, self._count)
             self._histories.append(history)
 
+    def take(self, history: History) -> History:
+        """Add a run that was elsewhere, unless it is here; see `Bus.take`, which tells everybody.
+
+        It keeps its number if no other run here has that.
+        """
+        kept = self._by_run.setdefault(history.run, history)
+        if kept is history:
+            if history.number in [one.number for one in self._histories]:
+                history.number = self._count + 1
+            self._count = max(self._count, history.number)
+            if history.run in self._forgotten:  # pages that have more of it, or other points, take this instead
+                history.generation = max(history.generation, self._forgotten[history.run]) + 1
+            insort(self._histories, history, key=lambda one: one.started)
+        return kept
+
     def clear(self) -> None:
         """Forget all runs that have ended."""
+        for history in self._histories:
+            if history.status != "running":
+                self._forgotten[history.run] = history.generation
         self._histories = [history for history in self._histories if history.status == "running"]
         self._by_run = {history.run: history for history in self._histories}

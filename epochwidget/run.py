@@ -41,8 +41,8 @@ Batch = TypeVar("Batch")
 
 _LONGEST_ERROR = 500
 
-# The handles of runs by their id: a run that goes on has a new one, and the former has to end.
-_handles: WeakValueDictionary[str, Run] = WeakValueDictionary()
+# The handles of runs by the identity of their history: a run that goes on has a new one, and the former has to end.
+_handles: WeakValueDictionary[int, Run] = WeakValueDictionary()
 
 _log = logging.getLogger("epochwidget")
 
@@ -133,7 +133,7 @@ class Run:
         self.history: History = self._begin(purpose) if former is None else self._go_on(former)
         self._steps = count(self._step + 1)
         cell.watch(self)
-        _handles[self.id] = self
+        _handles[id(self.history)] = self
         self.history.cost.end(began)
         if _in_child_process():
             _log.warning(
@@ -152,7 +152,7 @@ class Run:
     def _go_on(self, former: Resumption) -> History:
         history = former.history
         self.id = history.run
-        handle = _handles.get(self.id)
+        handle = _handles.get(id(history))
         if handle is not None:  # of a training that was left by an exception which no hook told of
             handle.end("stopped")
         if former.epoch is None:

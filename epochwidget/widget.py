@@ -18,7 +18,7 @@ import traitlets
 from . import cell, outputs, pictures, wire
 from .bus import Bus, chosen
 from .errors import unknown_keywords
-from .events import RunEnded, RunResumed, RunStarted
+from .events import RunEnded, RunLoaded, RunResumed, RunStarted
 from .history import History
 from .settings import Settings, find_run
 
@@ -138,8 +138,9 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             raise unknown_keywords("EpochWidget", unknown, ["bus", *known])
         self._bus = chosen(bus, "EpochWidget")
         self._sent: dict[str, wire.Sent] = {}
-        # Those that have ended, with how often they had been taken up again: they get no more points.
-        self._done: set[tuple[str, int]] = set()
+        # Those that have ended, with how often points of them had been dropped and they taken up again: they get no
+        # more points. Who goes on from an earlier epoch drops also that it was taken up after it.
+        self._done: set[tuple[str, int, int]] = set()
         self._lock = RLock()
         self._at_work = False
         self._sender: Thread | None = None
@@ -156,7 +157,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         super().__init__(**view)
         self._closed = Signal()
         self._bus.subscribe(self._run_started, RunStarted, RunResumed)
-        self._bus.subscribe(self._run_ended, RunEnded)
+        self._bus.subscribe(self._run_ended, RunEnded, RunLoaded)
         with self._alone():
             self._sent = self._take_snapshot()
             self._send_new()
@@ -270,7 +271,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     def _run_started(self, _event: RunStarted | RunResumed) -> None:
         self._start_sender()
 
-    def _run_ended(self, _event: RunEnded) -> None:
+    def _run_ended(self, _event: RunEnded | RunLoaded) -> None:
         # In the thread that trained, so that the page is complete when its cell ends.
         if not self._out_of_sight:
             self._catch_up()
@@ -356,7 +357,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
 
     def _send_new(self) -> None:
         for history in self._shown():
-            done = history.run, len(history.resumed) + history.generation
+            done = history.run, history.generation, len(history.resumed)
             if done not in self._done:
                 ended = history.status != "running"
                 self._send_run(history)

@@ -19,15 +19,21 @@ LAYERS = {
     "events": {"series"},
     "panels": {"errors", "series"},
     "scalars": {"columns"},
-    "history": {"columns", "events", "scalars", "series", "watching"},
+    # Those who take a history out of the kernel only where it is asked for that.
+    "history": {"columns", "events", "files", "pictures", "scalars", "series", "watching"},
+    "smoothing": {"columns"},
+    "outputs": set(),
+    "background": {"cell"},
     "bus": {"events", "history"},
+    "files": {"bus", "columns", "events", "history", "series", "watching"},
     "cell": {"run"},  # for its annotations
     "resuming": {"bus", "errors", "history"},
     "run": {"bus", "cell", "errors", "events", "history", "resuming", "scalars", "series", "watching"},
     "iterations": {"bus", "resuming", "run", "series"},
     "wire": {"columns", "history", "panels"},
+    "pictures": {"columns", "history", "panels", "scalars", "series", "smoothing", "wire"},
     "settings": {"history", "panels"},
-    "widget": {"bus", "cell", "errors", "events", "history", "settings", "wire"},
+    "widget": {"bus", "cell", "errors", "events", "history", "outputs", "pictures", "settings", "wire"},
 }
 
 FRAMEWORKS = [

@@ -1,6 +1,7 @@
 """A run that goes on: nothing of it is lost, or what is dropped is dropped everywhere."""
 
 import gc
+import pickle
 import sys
 import threading
 import time
@@ -169,6 +170,14 @@ def test_a_handle_that_was_left_open_is_ended_first(bus):
     del left
     gc.collect()
     assert (run.history.batch["loss"].tolist(), run.history.status) == ([1, 2], "completed")
+
+
+def test_a_handle_of_a_copy_that_is_elsewhere_is_left_alone(bus, past):
+    """As when a run is watched on one bus and a copy of it goes on on another."""
+    other = Bus(strict=True)
+    copied = other.take(pickle.loads(pickle.dumps(past)))
+    with Run(bus=bus, resume=past) as run, Run(bus=other, resume=copied) as elsewhere:
+        assert (run.status, elsewhere.status) == ("running", "running")
 
 
 def test_a_failed_run_that_goes_on_has_not_failed(bus):

@@ -430,6 +430,54 @@ def test_a_run_that_is_chosen_later_is_sent_then(bus, tap, show):
     assert list(snapshot(widget)) == [run.id for run in runs]
 
 
+def test_a_run_that_goes_on_from_its_beginning_is_sent_though_it_had_been_taken_up_as_often_before(bus, tap, show):
+    """Going on from an earlier epoch drops also where the run was taken up after it."""
+    widget = show()
+    with Run("a", bus=bus) as run:
+        run.log(loss=9.0)
+    for epoch in (None, None, None, 0):
+        with Run(bus=bus, resume=run, epoch=epoch) as again:
+            again.log(loss=float(again.step))
+    assert (run.history.generation, len(run.history.resumed)) == (1, 1)
+    assert losses(tap.pages(widget)[run.id]) == run.history.batch["loss"].tolist() == [0]
+
+
+def test_a_run_that_is_loaded_is_shown_by_widgets_that_are_there_already(bus, tap, show, tmp_path):
+    with Run("a", bus=bus) as run:
+        for _ in run.epochs(2):
+            for loss in run.batches([1.0, 2.0]):
+                run.log(loss=loss)
+    run.history.save(tmp_path / "a.npz")
+    other = Bus(strict=True)
+    widget = show(bus=other)
+    with Run("b", bus=other) as newer:
+        newer.log(loss=3.0)
+        epochwidget.load(tmp_path / "a.npz", bus=other)  # while another trains
+        for pages in (tap.pages(widget), snapshot(widget), snapshot(show(bus=other))):
+            assert losses(pages[run.id]) == [1, 2, 1, 2]
+            assert pages[run.id].drawn()["epoch", "loss"] == [(1.5, 2, 0), (1.5, 4, 1)]
+            assert (pages[run.id].facts["name"], pages[run.id].facts["status"]) == ("a · run 2", "completed")
+    assert losses(tap.pages(widget)[newer.id]) == [3]
+
+
+def test_what_a_page_has_of_a_forgotten_run_gives_way_to_what_is_loaded_of_it(bus, tap, show, tmp_path):
+    widget = show()
+    run = Run("a", bus=bus)
+    run.log(loss=1.0)
+    run.history.save(tmp_path / "early.npz")
+    run.log(loss=2.0)
+    run.end()
+    assert losses(tap.pages(widget)[run.id]) == [1, 2]
+    bus.runs.clear()
+    loaded = epochwidget.load(tmp_path / "early.npz", bus=bus)
+    assert losses(tap.pages(widget)[run.id]) == [1]
+    with Run(bus=bus, resume=loaded) as again:
+        again.log(loss=3.0)
+    for thread in senders():
+        thread.join(10)
+    assert losses(tap.pages(widget)[run.id]) == losses(snapshot(widget)[run.id]) == [1, 3]
+
+
 # --- its end -----------------------------------------------------------------------------------------------------
 
 
@@ -442,7 +490,7 @@ def test_a_closed_widget_follows_nothing_more_and_the_training_goes_on(bus, tap,
     for thread in senders():
         thread.join(10)
     assert senders() == []
-    assert sum(len(subscribers) for subscribers in bus._subscribers.values()) == listeners - 3
+    assert sum(len(subscribers) for subscribers in bus._subscribers.values()) == listeners - 4
     count = len(tap.sent)
     run.log(loss=2.0)
     run.end()

@@ -1,0 +1,767 @@
+"""Runs in files: what is saved is what is loaded, bit for bit, and what is no such file harms nobody."""
+
+import io
+import itertools
+import json
+import os
+import pickle
+import stat
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import epochwidget as ew
+from epochwidget import (
+    BatchEnded,
+    Bus,
+    EpochEnded,
+    EpochStarted,
+    Evaluated,
+    History,
+    Marked,
+    Run,
+    RunEnded,
+    RunLoaded,
+    RunResumed,
+    RunStarted,
+    Series,
+    SeriesDeclared,
+)
+
+
+def bits(points):
+    return points.series, *(column.array().tobytes() for column in points.columns)
+
+
+def everything(history):
+    """Return all that there is to know of a run, so that only what is the same compares as equal."""
+    history.fold()
+    tables = {
+        (table.series(name), table[name].tobytes(), table.steps(name).tobytes(), table.epochs(name).tobytes())
+        for table in (history.batch, history.epoch)
+        for name in table
+        if history.spans
+    }
+    facts = [
+        *(history.run, history.name, history.title, history.number, history.started, history.status, history.error),
+        *(history.epochs, history.purpose, history.elapsed, history.step, history.last_time, history.due),
+        *(history.watching, history.validating, history.generation, history.spans, history.marks, history.resumed),
+    ]
+    return repr(facts), bits(history.clock), [bits(points) for points in history.points], tables
+
+
+def loaded(path):
+    return ew.load(path, bus=Bus(strict=True))
+
+
+def train(run, epochs=2, batches=3):
+    for epoch in run.epochs(epochs):
+        for batch in run.batches(range(batches)):
+            run.log(loss=1 / (1 + batch + epoch), lr=0.1)
+        run.log_epoch(val_loss=0.5)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "a.npz"
+
+
+@pytest.fixture
+def past(bus):
+    with Run("resnet18", bus=bus) as run:
+        train(run)
+        run.mark("here")
+    return run.history
+
+
+# --- there and back ----------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["loss", "val_loss", "lr", "time", "", "../../a", "\ud800", "Gewinn 🎉"])
+ANY_BITS = st.integers(0, 2**64 - 1).map(lambda number: struct.unpack("<d", struct.pack("<Q", number))[0])
+VALUES = st.dictionaries(NAMES, st.one_of(ANY_BITS, st.sampled_from([0.0, -0.0, np.inf, -np.inf, np.nan])), max_size=4)
+COUNTS = st.none() | st.integers(0, 9)
+SERIES = st.builds(
+    Series,
+    NAMES,
+    st.sampled_from(["batch", "epoch"]),
+    st.sampled_from(["batch", "running", "epoch", "evaluation", "smoothed", "window", "reported"]),
+    NAMES,
+    st.sampled_from(["train", "validation"]),
+)
+DOINGS = st.lists(
+    st.one_of(
+        st.tuples(st.just("batch"), VALUES, st.none() | st.floats(1, 9)),
+        st.tuples(st.just("epoch"), COUNTS, COUNTS),
+        st.tuples(st.just("evaluated"), VALUES),
+        st.tuples(st.just("end epoch"), VALUES),
+        st.tuples(st.just("mark"), NAMES, COUNTS),
+        st.tuples(st.just("declare"), SERIES),
+        st.tuples(st.just("resume"), st.none() | st.integers(0, 3), COUNTS),
+        st.tuples(st.just("end"), st.sampled_from(["completed", "stopped", "failed"]), st.none() | NAMES),
+    ),
+    max_size=40,
+)
+
+
+class Story:
+    """What happens to a run, for one history or for several."""
+
+    def __init__(self, *histories):
+        self.histories = histories
+        self.time, self.step, self.epoch = 0.1, 0, 0
+
+    def tell(self, doings):
+        for what, *of in doings:
+            self.time += 0.1
+            for event in list(self.events(what, *of)):
+                for history in self.histories:
+                    history.add(event)
+
+    def events(self, what, *of):
+        run = self.histories[0].run
+        match what:
+            case "batch":
+                self.step += 1
+                yield BatchEnded(run, self.epoch, 0, self.step, self.time, *of)
+            case "epoch":
+                yield EpochStarted(run, self.epoch, self.step, self.time, *of)
+            case "evaluated":
+                yield Evaluated(run, self.epoch, self.step, self.time, *of)
+            case "end epoch":
+                yield EpochEnded(run, self.epoch, self.step, self.time, *of)
+                self.epoch += 1
+            case "mark":
+                yield Marked(run, self.step, self.time, *of)
+            case "declare":
+                yield SeriesDeclared(run, *of)
+            case "resume":
+                epoch, epochs = of
+                if epoch is not None:
+                    self.step, self.time = self.histories[0].beginning(epoch)
+                    self.epoch = epoch
+                yield RunResumed(run, self.step, self.time, 1e9 + self.time, epoch, epochs)
+            case "end":
+                yield RunEnded(run, self.step, self.time, *of)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.text(),
+    st.floats(0, 2e9),
+    COUNTS,
+    st.sampled_from(["training", "lr search"]),
+    DOINGS,
+    DOINGS,
+)
+def test_what_is_loaded_is_what_was_saved_and_goes_on_as_that_would(
+    tmp_path_factory, name, started, epochs, purpose, before, after
+):
+    history = History(RunStarted("a", name, started, epochs, purpose), 7)
+    story = Story(history)
+    story.tell([*before, ("end", "failed", "ValueError: no")])
+    path = tmp_path_factory.getbasetemp() / "property.npz"
+    history.save(path)
+    back = loaded(path)
+    assert everything(back) == everything(history)
+    file = path.read_bytes()
+    back.save(path)
+    assert path.read_bytes() == file, "the same run is the same file"
+    # Who measures what watching costs measures it in each of them.
+    story.histories = (history, back)
+    story.tell([("resume", None, None), *after, ("end", "completed", None)])
+    history.cost = back.cost
+    for span, other in zip(history.spans, back.spans, strict=True):
+        span.watching = other.watching
+    assert everything(back) == everything(history)
+
+
+def test_a_real_run_comes_back(bus, past, path):
+    past.save(path)
+    back = loaded(path)
+    assert everything(back) == everything(past)
+    assert (back.title, back.status, back.remaining) == ("resnet18 · run 1", "completed", None)
+    assert back.batch["loss"].tolist() == past.batch["loss"].tolist()
+    assert back.epoch.epochs("val_loss").tolist() == [0, 1]
+    assert [mark.text for mark in back.marks] == ["here"]
+    back.batch["loss"][:] = 9  # what is read is the reader's own
+    assert back.batch["loss"].tolist() == past.batch["loss"].tolist()
+
+
+def test_a_keras_run_comes_back_and_goes_on(bus, path):
+    keras = pytest.importorskip("keras")
+    from epochwidget.callbacks.keras import EpochCallback
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    x, y = np.ones((12, 3), "float32"), np.ones((12, 1), "float32")
+    callback = EpochCallback(bus=bus)
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0, validation_data=(x, y), callbacks=[callback])
+    callback.history.save(path)
+    other = Bus(strict=True)
+    back = ew.load(path, bus=other)
+    assert everything(back) == everything(callback.history)
+    assert {"loss", "running_loss", "lr"} <= set(back.batch)
+    assert back.batch.series("running_loss").kind == "running"
+    again = EpochCallback(bus=other, resume=back, epoch=1)
+    model.fit(x, y, batch_size=4, epochs=2, verbose=0, callbacks=[again])
+    assert again.history is back
+    assert back.epoch.epochs("loss").tolist() == [0, 1, 2]
+    assert back.batch["loss"][:3].tolist() == callback.history.batch["loss"][:3].tolist()
+
+
+def test_a_run_that_was_saved_while_it_went_on_was_stopped_there(bus, path):
+    run = Run("a", bus=bus, epochs=2)
+    epochs = run.epochs()
+    next(epochs)
+    batches = run.batches([1.0, 2.0, 3.0])
+    for loss in itertools.islice(batches, 2):
+        run.log(loss=loss)
+    run.history.save(path)
+    back = loaded(path)
+    assert (back.status, back.error, back.due) == ("stopped", None, 0)
+    assert back.batch["loss"].tolist() == run.history.batch["loss"].tolist()
+    assert back.elapsed == run.history.last_time
+    run.end("stopped")
+    assert run.history.status == "stopped"
+
+
+def test_a_run_that_was_loaded_goes_on(bus, past, path):
+    past.save(path)
+    other = Bus(strict=True)
+    with Run(bus=other, resume=ew.load(path, bus=other), epoch=1) as run:
+        train(run, 3, batches=1)
+    assert run.history.batch.steps("loss").tolist() == [1, 2, 3, 4, 5]
+    assert run.history.epoch.epochs("val_loss").tolist() == [0, 1, 2]
+    assert past.batch.steps("loss").tolist() == [1, 2, 3, 4, 5, 6], "the other bus's own is left alone"
+    again = path.with_name("again.npz")
+    run.history.save(again)
+    assert everything(loaded(again)) == everything(run.history)
+
+
+def test_what_is_saved_while_another_thread_trains_is_of_one_moment(bus, path):
+    run = Run("a", bus=bus)
+    over = threading.Event()
+
+    def go_on():
+        for epoch in run.epochs(10_000):
+            for batch in run.batches(range(7)):
+                run.log(loss=float(7 * epoch + batch), lr=1.0)
+            run.mark(str(epoch))
+            if over.is_set():
+                break
+        run.end("stopped")
+
+    trainer = threading.Thread(target=go_on)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        trainer.start()
+        seen = []
+        for _ in range(15):
+            run.history.save(path)
+            back = loaded(path)
+            seen.append(back.step)
+            assert back.batch.get("loss", np.empty(0)).tolist() == list(range(back.step))
+            assert len(back.clock) == len(back.batch.get("lr", ())) == back.step
+            closed = len(back.spans) - (back._epoch_open if back.spans else 0)
+            assert len(back.epoch.get("loss", ())) == closed
+            assert [span.batches for span in back.spans[:closed]] == [7] * closed
+    finally:
+        over.set()
+        trainer.join()
+        sys.setswitchinterval(interval)
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0]
+
+
+def test_another_program_reads_it_by_what_is_written_of_it(past, path):
+    past.save(path)
+    with np.load(path, allow_pickle=False) as file:
+        told = json.loads(bytes(file["description"]))
+        assert (told["format"], told["version"], told["name"]) == ("epochwidget run", 1, "resnet18")
+        arrays = {name: file[name] for name in file.files if name != "description"}
+    named = [(series["granularity"], series["name"], series["points"]) for series in told["series"]]
+    assert named == [("batch", "loss", 6), ("batch", "lr", 6), ("epoch", "loss", 2), ("epoch", "val_loss", 2)]
+    assert set(arrays) == {
+        *("steps_clock", "values_clock", "steps_0", "values_0", "steps_1", "values_1"),
+        *("steps_2", "values_2", "epochs_2", "steps_3", "values_3", "epochs_3"),
+    }
+    assert all(array.dtype == np.dtype("<f8") for array in arrays.values())
+    assert arrays["values_0"].tolist() == past.batch["loss"].tolist()
+    assert arrays["epochs_3"].tolist() == [0, 1]
+    assert (told["elapsed"], told["steps"]) == (past.elapsed, 6)
+
+
+# --- on the bus --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_loaded_is_among_the_runs_and_everybody_is_told(bus, past, path):
+    past.save(path)
+    other, heard = Bus(strict=True), []
+    other.subscribe(heard.append)
+    back = ew.load(path, bus=other)
+    assert list(other.runs) == [back]
+    assert other.runs.find(past.run) is back
+    assert heard == [RunLoaded(past.run)]
+
+
+def test_by_default_it_is_among_those_of_the_shared_bus(past, path):
+    past.save(str(path))
+    try:
+        assert ew.load(str(path)) in ew.runs
+    finally:
+        ew.runs.clear()
+
+
+def test_a_run_that_is_there_is_not_there_twice(bus, past, path):
+    past.save(path)
+    assert ew.load(path, bus=bus) is past
+    with Run(bus=bus, resume=past) as run:
+        assert ew.load(path, bus=bus) is past
+        assert past.status == "running"
+        run.log(loss=7.0)
+    assert ew.load(path, bus=bus).batch["loss"][-1] == 7
+    other, heard = Bus(strict=True), []
+    back = ew.load(path, bus=other)
+    other.subscribe(heard.append)
+    assert ew.load(path, bus=other) is back
+    assert (len(bus.runs), len(other.runs), heard) == (1, 1, [])
+
+
+def test_a_run_keeps_its_number_unless_another_has_it(bus, past, path):
+    Run("b", bus=bus).end()
+    third = Run("c", bus=bus)
+    third.end()
+    paths = [path.with_name(f"{number}.npz") for number in range(3)]
+    for history, to in zip(bus.runs, paths, strict=True):
+        history.save(to)
+    other = Bus(strict=True)
+    assert ew.load(paths[2], bus=other).title == "c · run 3"
+    assert Run(bus=other).name == "run 4"
+    assert ew.load(paths[0], bus=other).title == "resnet18 · run 1"
+    busy = Bus(strict=True)
+    Run("z", bus=busy).end()
+    assert [ew.load(one, bus=busy).title for one in paths] == ["resnet18 · run 2", "b · run 3", "c · run 4"]
+
+
+def test_the_newest_run_is_the_one_that_began_last(bus, past, path):
+    past.save(path)
+    other = Bus(strict=True)
+    newer = Run("b", bus=other)
+    back = ew.load(path, bus=other)
+    assert list(other.runs) == [back, newer.history]
+
+
+def test_the_bus_has_to_be_one(path):
+    with pytest.raises(TypeError, match=r"^load\(bus=\.\.\.\) needs an epochwidget\.Bus, got 3\.$"):
+        ew.load(path, bus=3)
+
+
+# --- files that do not fit ---------------------------------------------------------------------------------------
+
+
+def refused(path, told=None):
+    """Check that a file is refused, by name and in one sentence, and nothing is added."""
+    bus = Bus(strict=True)
+    with pytest.raises(
+        ValueError, match=r"^load\(.*\) needs a file that history\.save\(path\) has written: "
+    ) as raised:
+        ew.load(path, bus=bus)
+    assert type(raised.value) is ValueError
+    sentence = str(raised.value)
+    assert repr(str(path)) in sentence
+    assert "\n" not in sentence
+    assert len(bus.runs) == 0
+    if told is not None:
+        assert told in sentence
+    return sentence
+
+
+def test_a_file_that_is_cut_anywhere_is_refused(past, path):
+    past.save(path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 3):
+        path.write_bytes(whole[:length])
+        refused(path)
+
+
+def test_a_file_with_any_bit_flipped_is_refused_or_means_the_same(past, path):
+    past.save(path)
+    whole, same, alike = path.read_bytes(), everything(past), 0
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            back = loaded(path)
+        except ValueError:
+            continue
+        assert everything(back) == same, at
+        alike += 1
+    assert alike < len(whole) / 5, "dates and rights, which a zip archive has and nobody reads"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"loss\n1.0\n", b"\x89PNG\r\n\x1a\n" + bytes(100), b"PK\x05\x06" + bytes(18), b"PK\x03\x04" + bytes(500)],
+)
+def test_what_is_no_archive_of_arrays_is_refused(path, content):
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_what_a_refusal_says(path):
+    np.savez(path, loss=np.ones(3))
+    assert refused(path) == (
+        f"load({str(path)!r}) needs a file that history.save(path) has written: it has no description of a run; "
+        f"give such a file, or another copy if this was one."
+    )
+    np.savez(path, description=np.frombuffer(b'{"format": "other"}', np.uint8))
+    refused(path, "its description is of something else")
+    np.save(path.with_suffix(".npy"), np.ones(3))
+    refused(path.with_suffix(".npy"), "it is damaged (BadZipFile)")
+
+
+EXECUTED = []
+
+
+class Hostile:
+    def __reduce__(self):
+        return EXECUTED.append, (1,)
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def parts(path):
+    """Read a file into the object that its description is, and its members."""
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    told = json.loads(np.load(io.BytesIO(members.pop("description.npy"))).tobytes())
+    return told, members
+
+
+def write(path, told, members, compression=zipfile.ZIP_STORED):
+    """Write a file by what is written of the format alone."""
+    text = told if isinstance(told, str) else json.dumps(told)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("description.npy", npy(np.frombuffer(text.encode(), np.uint8)))
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def test_a_file_of_another_program_is_as_good(past, path):
+    past.save(path)
+    told, members = parts(path)
+    write(path, told, dict(reversed(members.items())))
+    assert everything(loaded(path)) == everything(past)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_file_that_unpacks_to_more_than_it_is_takes_no_memory(past, path, compression):
+    past.save(path)
+    told, members = parts(path)
+    told["clock"] = 5_000_000
+    members["values_clock.npy"] = members["steps_clock.npy"] = npy(np.zeros(5_000_000))
+    write(path, told, members, compression)
+    del members
+    tracemalloc.start()
+    refused(path, "its members are compressed")
+    assert tracemalloc.get_traced_memory()[1] < 2e6
+    tracemalloc.stop()
+
+
+def test_members_that_overlap_are_not_read_over_and_over(past, path):
+    past.save(path)
+    told, members = parts(path)
+    told["clock"] = 100_000
+    write(path, told, members | {"steps_clock.npy": npy(np.zeros(100_000))})
+    with zipfile.ZipFile(path, "a") as archive:
+        (large,) = [info for info in archive.infolist() if info.filename == "steps_clock.npy"]
+        for name in ("a", "b", "c"):
+            archive.filelist.append(other := zipfile.ZipInfo(name))
+            other.header_offset, other.CRC = large.header_offset, large.CRC
+            other.file_size, other.compress_size = large.file_size, large.compress_size
+        archive._didModify = True
+    refused(path, "its members claim to be larger than the file")
+
+
+def test_an_array_that_claims_more_than_it_holds_takes_no_memory(past, path):
+    past.save(path)
+    told, members = parts(path)
+    data = members["values_0.npy"]
+    at = data.index(b"'shape': (6,), }")
+    for shape in (b"(999999999,)", b"(10**9,)", b"(-6,)", b"(6, 1)", b"()"):
+        text = b"'shape': " + shape + b", }"
+        members["values_0.npy"] = data[:at] + text + data[at + len(text) :]
+        write(path, told, members)
+        tracemalloc.start()
+        refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 2e6
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("values_0", np.array([Hostile()] * 6, dtype=object)),
+        ("values_0", np.zeros(6, "float32")),
+        ("values_0", np.zeros(6, ">f8")),
+        ("values_0", np.zeros(6, "int64")),
+        ("values_0", np.zeros(6, [("a", "<f8")])),
+        ("values_0", np.zeros((6, 1))),
+        ("values_0", np.zeros((2, 3), order="F")),
+        ("values_0", np.float64(0)),
+        ("values_0", np.array(["loss"] * 6)),
+        ("steps_0", np.zeros(5)),
+        ("steps_0", np.zeros(7)),
+        ("steps_0", np.array([1, 2, 3, np.nan, 5, 6])),
+        ("steps_0", np.array([1, 2, 3, 4, 5, np.inf])),
+        ("steps_0", np.array([1, 2, 3, 4, 5, 5.5])),
+        ("epochs_2", np.array([0.0, -1.0])),
+        ("values_clock", np.array([1, 2, 3, 4, 5, np.nan])),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_and_nothing_is_executed(past, path, name, array):
+    past.save(path)
+    told, members = parts(path)
+    write(path, told, members | {f"{name}.npy": npy(array)})
+    refused(path, name)
+    assert EXECUTED == []
+
+
+def test_pickles_are_not_read(past, path):
+    past.save(path)
+    told, members = parts(path)
+    write(path, told, members | {"values_0.npy": pickle.dumps(Hostile())})
+    refused(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("description.npy", npy(np.array([Hostile()], dtype=object)))
+    refused(path)
+    path.write_bytes(pickle.dumps(Hostile()))
+    refused(path)
+    assert EXECUTED == []
+
+
+def test_members_that_nobody_names_and_those_that_are_missing_are_refused(past, path, tmp_path):
+    past.save(path)
+    told, members = parts(path)
+    for name in ("../../escaped.npy", "/escaped.npy", "extra.npy", "steps_00.npy"):
+        write(path, told, members | {name: npy(np.zeros(3))})
+        refused(path, "its members are not those that its description names")
+    for name in members:
+        write(path, told, {other: data for other, data in members.items() if other != name})
+        refused(path, "its members are not those that its description names")
+    write(path, told, members)
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("steps_0.npy", members["steps_0.npy"])
+    refused(path, "its members are not those that its description names")
+    assert [one.name for one in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_a_file_of_a_newer_epochwidget_says_so(past, path):
+    past.save(path)
+    told, members = parts(path)
+    write(path, {**told, "version": 2, "new": 1}, members)
+    told = "it has version 2 of the format, and this epochwidget reads version 1; update epochwidget."
+    assert refused(path).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"version": 0}, "the description.version has to be 1, got 0"),
+        ({"version": True}, "the description.version has to be 1, got True"),
+        ({"name": 3}, "the description.name has to be a text, got 3"),
+        ({"started": float("nan")}, "the description.started has to be a time in seconds since 1970, got nan"),
+        ({"started": 9e12}, "the description.started has to be a time in seconds since 1970, got 9000000000000.0"),
+        (
+            {"generation": 2**30},
+            "the description.generation has to be a whole number of 0 to a million, got 1073741824",
+        ),
+        ({"elapsed": float("inf")}, "the description.elapsed has to be a finite number, got inf"),
+        ({"elapsed": 10**400}, "the description.elapsed has to be a finite number, got 1000"),
+        ({"watching": True}, "the description.watching has to be a finite number, got True"),
+        ({"steps": -1}, "the description.steps has to be a whole number of 0 or more, got -1"),
+        ({"steps": 1.0}, "the description.steps has to be a whole number of 0 or more, got 1.0"),
+        ({"clock": 2**60}, "the description.clock has to be a whole number of 0 or more, got 1152921504606846976"),
+        ({"clock": 7}, "steps_clock has 6 numbers, and its description says 7"),
+        (
+            {"status": "gone"},
+            "the description.status has to be 'running' or 'completed' or 'stopped' or 'failed', got 'gone'",
+        ),
+        ({"open": 0}, "the description.open has to be true or false, got 0"),
+        ({"error": []}, "the description.error has to be a text, got []"),
+        ({"marks": {}}, "the description.marks has to be a list, got {}"),
+        ({"spans": [3]}, "the description.spans[0] has to be an object of epoch, first, batches, time, watching"),
+        ({"more": 1}, "the description has to be an object of format, version, run, name, number, started"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(past, path, change, sentence):
+    past.save(path)
+    told, members = parts(path)
+    write(path, {**told, **change}, members)
+    refused(path, f": {sentence}")
+
+
+def test_every_part_of_a_description_is_checked(past, path):
+    """Each of its values, however deep, is left out or replaced by what does not fit."""
+    with Run(bus=(bus := Bus(strict=True)), resume=bus.take(past)) as run:
+        run.log(loss=1.0)
+        run.declare("f1", metric="F1", kind="batch")
+    past.save(path)
+    told, members = parts(path)
+    assert all(told[name] for name in ("series", "declared", "spans", "marks", "resumed"))
+
+    def places(value):
+        if isinstance(value, (dict, list)):
+            for at in value if isinstance(value, dict) else range(len(value)):
+                yield value, at
+                yield from places(value[at])
+
+    for holder, at in list(places(told)):
+        kept = holder[at]
+        for wrong in ({"a": 1}, -1.5 if isinstance(kept, (int, str)) or kept is None else "1"):
+            holder[at] = wrong
+            write(path, told, members)
+            refused(path)
+        holder[at] = kept
+        if isinstance(holder, dict):
+            del holder[at]
+            write(path, told, members)
+            refused(path)
+            holder[at] = kept
+    write(path, told, members)
+    assert everything(loaded(path))[1:] == everything(past)[1:]
+
+
+def test_two_series_of_one_name_are_refused(past, path):
+    past.save(path)
+    told, members = parts(path)
+    told["series"][1]["name"] = "loss"
+    write(path, told, members)
+    refused(path, "two of its series of granularity 'batch' are called 'loss'")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "null", "[]", '{"format": "epochwidget run"}', "\x00"])
+def test_a_description_that_is_no_description_is_refused(path, text):
+    write(path, text, {})
+    refused(path)
+
+
+def test_where_there_is_no_file_the_system_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.npz"):
+        loaded(tmp_path / "none.npz")
+    with pytest.raises(IsADirectoryError):
+        loaded(tmp_path)
+
+
+# --- disks that do not take it -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["run", "run.npz", "run.v1", "run.npz.bak", "Lauf 🎉"])
+def test_the_path_is_taken_as_it_is(past, tmp_path, name):
+    past.save(tmp_path / name)
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    assert loaded(tmp_path / name).name == "resnet18"
+
+
+def test_a_folder_that_is_missing_is_told(past, tmp_path):
+    path = tmp_path / "none" / "a.npz"
+    with pytest.raises(FileNotFoundError) as raised:
+        past.save(path)
+    assert str(raised.value) == (
+        f"[Errno 2] the run 'resnet18 · run 1' was not saved (No such file or directory), and what was there is as it "
+        f"was; give a path in a folder that exists, may be written and has room: {str(path)!r}"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_is_left_alone(past, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path, Path(os.devnull), tmp_path / "file" / "a.npz"):
+        with pytest.raises(OSError, match=r"was not saved"):
+            past.save(path)
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("file", "mine")]
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+def test_a_file_that_is_replaced_keeps_who_may_read_it_and_a_link_leads_where_it_led(past, path, tmp_path):
+    path.write_text("old")
+    path.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    past.save(link)
+    assert link.is_symlink()
+    assert loaded(path).name == "resnet18"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_disk_that_is_full_leaves_the_old_file(tmp_path):
+    """In a process that may write no file of more than 20 kB, which is real, though no disk is filled."""
+    script = """
+        import resource, sys
+        from pathlib import Path
+        import epochwidget as ew
+        folder = Path(sys.argv[1])
+        with ew.Run("a") as run:
+            run.log(loss=1.0)
+        run.history.save(folder / "a.npz")
+        old = (folder / "a.npz").read_bytes()
+        with ew.Run(resume=run) as run:
+            for _ in range(5_000):
+                run.log(loss=2.0)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            run.history.save(folder / "a.npz")
+        except OSError as error:
+            print(error)
+        assert (folder / "a.npz").read_bytes() == old
+        assert [one.name for one in folder.iterdir()] == ["a.npz"]
+    """
+    pytest.importorskip("resource")
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "the run 'a · run 1' was not saved (File too large), and what was there is as it was" in told.stdout
+
+
+def test_an_interrupt_leaves_the_old_file(past, path, monkeypatch):
+    path.write_text("old")
+
+    def interrupt(fd):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        past.save(path)
+    assert [(one.name, one.read_text()) for one in path.parent.iterdir()] == [("a.npz", "old")]
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (Marked("a", 0, float("nan"), "here"), "the description.marks[0].time has to be a finite number, got nan"),
+        (BatchEnded("a", 0, 0, 1, float("nan"), {}), "values_clock[0] has to be finite, got nan"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_saved(path, event, told):
+    history = History(RunStarted("a", "a", 0.0))
+    history.add(event)
+    path.write_text("old")
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        history.save(path)
+    assert str(raised.value) == f"the run 'a · run 1' was not saved: {told}; whoever emits events has to keep to that."
+    assert [(one.name, one.read_text()) for one in path.parent.iterdir()] == [("a.npz", "old")]
