@@ -50,15 +50,12 @@ seconds. No number of the description, the clock, the steps and the epochs is Na
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
-from uuid import uuid4
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
@@ -68,6 +65,7 @@ from .bus import Bus, chosen
 from .columns import Column, Floats
 from .events import Marked, Purpose, RunResumed, RunStarted, Status
 from .history import History, Points, Span
+from .replacing import replacing
 from .series import Granularity, Kind, Series, Split
 from .watching import Cost
 
@@ -130,34 +128,13 @@ def load(path: str | os.PathLike[str], bus: Bus | None = None) -> History:
 
 def save(history: History, path: str | os.PathLike[str]) -> None:
     """Write a run to a file, see `History.save`."""
-    target = Path(path).resolve()  # of a link, what it leads to is replaced
-    # Beside it, so that it is on the same disk and can take its place at once.
-    fresh = target.with_name(f".epochwidget-{uuid4().hex}")
     try:
-        if target.exists() and not target.is_file():
-            raise OSError(errno.EEXIST, "there is something that is no file")
-        with fresh.open("xb") as file:
-            if target.exists():  # who may read it stays, on disks that know of that
-                with suppress(OSError):
-                    fresh.chmod(target.stat().st_mode & 0o7777)
+        with replacing(path, f"the run {history.title!r}") as file:
             _write(file, history)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(target)
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"the run {history.title!r} was not saved ({error.strerror}), and what was there is as it was; give a path "
-            f"in a folder that exists, may be written and has room",
-            os.fspath(path),
-        ) from error
     except _UnfitError as error:
         raise ValueError(
             f"the run {history.title!r} was not saved: {error}; whoever emits events has to keep to that."
         ) from error
-    finally:
-        with suppress(OSError):
-            fresh.unlink()
 
 
 def _write(file: BinaryIO, history: History) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -15,17 +16,20 @@ from typing import Any
 import anywidget
 import traitlets
 
-from . import cell, outputs, pictures, wire
+from . import cell, outputs, pages, pictures, wire
 from .bus import Bus, chosen
 from .errors import unknown_keywords
 from .events import RunEnded, RunLoaded, RunResumed, RunStarted
 from .history import History
+from .replacing import replacing
 from .settings import Settings, find_run
 
 # At most 20 messages a second and a snapshot each second, and more rarely where these take a processor longer than
 # this share of the time: about 1 ms a message on a slow machine, and more for snapshots of long runs.
 _SEND_EVERY, _SEND_SHARE = 0.05, 0.005
 _SNAPSHOT_EVERY, _SNAPSHOT_SHARE = 1.0, 0.001
+# The most bytes of a page that stands alone.
+_PAGE_LIMIT = 64_000_000
 # The end of a run has its snapshot at once, unless runs end so quickly one after the other that this would take more
 # than this share of the time; then the sender follows.
 _ENDING_SHARE = 0.05
@@ -249,6 +253,37 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             shown = self._bundle()
             if shown is not None:
                 self._outputs.replace(*shown)
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write a page with these plots that opens from disk: no kernel, no network, everything but Python.
+
+        Parameters
+        ----------
+        path
+            Where to. A file that is there is replaced, and only once the new one is complete.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written. What was at `path` is as it was.
+
+        Notes
+        -----
+        The runs that the widget shows are in it with every point, eight bytes each, up to 64 MB. Of what is longer each
+        series keeps the lowest and the highest point of many stretches, and the page says so.
+        """
+        shown = self._shown()
+        snapshot, _ = wire.snapshot(shown, _PAGE_LIMIT)
+        names = [name for name in self.class_traits(sync=True) if name in Settings.class_trait_names()]
+        html = pages.page(
+            title=self.title or (shown[-1].title if shown else "epochwidget"),
+            settings=self.get_state(names),
+            snapshot=snapshot,
+            script=_built("widget.js").read_text(encoding="utf-8"),
+            css=_built("widget.css").read_text(encoding="utf-8"),
+        )
+        with replacing(path, "the page") as file:
+            file.write(html.encode())
 
     def run_id(self, trait: str, run: Any) -> str:
         """Return the id of a run that was given for a trait as its history, its handle, its id or its name."""

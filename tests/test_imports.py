@@ -23,9 +23,11 @@ LAYERS = {
     "history": {"columns", "events", "files", "pictures", "scalars", "series", "watching"},
     "smoothing": {"columns"},
     "outputs": set(),
+    "pages": set(),
+    "replacing": set(),
     "background": {"cell"},
     "bus": {"events", "history"},
-    "files": {"bus", "columns", "events", "history", "series", "watching"},
+    "files": {"bus", "columns", "events", "history", "replacing", "series", "watching"},
     "cell": {"run"},  # for its annotations
     "resuming": {"bus", "errors", "history"},
     "run": {"bus", "cell", "errors", "events", "history", "resuming", "scalars", "series", "watching"},
@@ -33,7 +35,19 @@ LAYERS = {
     "wire": {"columns", "history", "panels"},
     "pictures": {"columns", "history", "panels", "scalars", "series", "smoothing", "wire"},
     "settings": {"history", "panels"},
-    "widget": {"bus", "cell", "errors", "events", "history", "outputs", "pictures", "settings", "wire"},
+    "widget": {
+        "bus",
+        "cell",
+        "errors",
+        "events",
+        "history",
+        "outputs",
+        "pages",
+        "pictures",
+        "replacing",
+        "settings",
+        "wire",
+    },
 }
 
 FRAMEWORKS = [

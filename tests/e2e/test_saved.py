@@ -15,7 +15,9 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser
 
-from .lab import SCREENSHOTS, Notebook
+import epochwidget as ew
+
+from .lab import SCREENSHOTS, Notebook, Widget
 
 Open = Callable[..., Notebook]
 
@@ -115,4 +117,41 @@ def test_the_picture_is_seen_without_a_kernel(open_notebook: Open, tmp_path: Pat
     assert found.count() == 1
     assert found.evaluate("image => image.complete && image.naturalWidth") > 800
     page.screenshot(path=str(SCREENSHOTS / "nbconvert.png"))
+    context.close()
+
+
+def test_a_page_that_stands_alone_is_used_from_disk_without_a_network(tmp_path: Path, browser: Browser) -> None:
+    bus = ew.Bus()
+    with ew.Run('a</script><img src=x onerror="window.hit = 1">', epochs=3, bus=bus) as run:
+        for epoch in run.epochs():
+            for batch in run.batches(range(2000)):
+                run.log(loss=1 / (1 + batch + 2000 * epoch), accuracy=0.5)
+            run.log_epoch(val_loss=0.5 - 0.1 * epoch)
+    widget = ew.EpochWidget(bus=bus, granularity="batch")
+    widget.save_html(tmp_path / "run.html")
+    widget.close()
+    context = browser.new_context(offline=True, viewport={"width": 1000, "height": 800}, color_scheme="dark")
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.goto((tmp_path / "run.html").as_uri())
+    alone = Widget(page, page.locator(".epochwidget"))
+    alone.root.wait_for()
+    assert alone.points("batch", "loss")["values"] == run.history.batch["loss"].tolist()
+    assert alone.kinds("loss") == {"train batch", "validation epoch"}
+    alone.button("Epoch").click()
+    assert alone.kinds("loss") == {"train epoch mean", "validation epoch"}
+    box = alone.panel("loss").locator(".ew-plot").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    assert "validation" in (alone.root.locator(".ew-tooltip").text_content() or "")
+    page.mouse.down()
+    page.mouse.move(x + 100, y, steps=4)
+    page.mouse.up()
+    assert alone.root.get_by_role("button", name="Reset zoom").is_visible()
+    assert page.evaluate("window.hit") is None
+    assert wrong == []
+    alone.screenshot("alone-dark")
     context.close()
