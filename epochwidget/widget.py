@@ -11,18 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event as Signal
 from threading import RLock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
-from . import cell, outputs, pages, pictures, wire
+from . import cell, outputs, wire
 from .bus import Bus, chosen
 from .errors import unknown_keywords
 from .events import RunEnded, RunLoaded, RunResumed, RunStarted
 from .history import History
 from .replacing import replacing
 from .settings import Settings, find_run
+
+if TYPE_CHECKING:
+    from .pictures import View
 
 # At most 20 messages a second and a snapshot each second, and more rarely where these take a processor longer than
 # this share of the time: about 1 ms a message on a slow machine, and more for snapshots of long runs.
@@ -212,13 +215,15 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             bundle = {**bundle, "image/png": b64encode(picture).decode()}
         return dict(bundle), dict(metadata)
 
-    def _pictured(self) -> tuple[History, pictures.View] | None:
+    def _pictured(self) -> tuple[History, View] | None:
         """Return the run that the header tells of, if it has come to an end, and how to draw it."""
+        from .pictures import View  # noqa: PLC0415 - when there is something to draw
+
         shown = [history for history in self._shown() if history.run not in self.hidden_runs]
         chosen = [history for history in self._shown() if history.run == self.run]
         for history in chosen or shown[-1:]:
             if history.status != "running" and history.points:
-                view = pictures.View(
+                view = View(
                     x_axis="step" if self.x_axis == "step" else "epoch",
                     smoothing=self.smoothing,
                     log=self.log_scale,
@@ -232,13 +237,15 @@ class EpochWidget(Settings, anywidget.AnyWidget):
 
     def _drawn(self) -> bytes | None:
         """Return the picture, drawn anew if what it shows has changed."""
+        from .pictures import png  # noqa: PLC0415 - when there is something to draw
+
         try:
             found = self._pictured()
             if found is not None:
                 history, view = found
                 of = history.run, history.generation, history.step, len(history.spans), history.status, repr(view)
                 if self._picture[0] != of:
-                    self._picture = of, pictures.png(history, view)
+                    self._picture = of, png(history, view)
         except Exception:
             _log.exception("[epochwidget] no picture could be drawn for the saved notebook.")
         return self._picture[1]
@@ -272,10 +279,12 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         The runs that the widget shows are in it with every point, eight bytes each, up to 64 MB. Of what is longer each
         series keeps the lowest and the highest point of many stretches, and the page says so.
         """
+        from .pages import page  # noqa: PLC0415 - for those who ask for one
+
         shown = self._shown()
         snapshot, _ = wire.snapshot(shown, _PAGE_LIMIT)
         names = [name for name in self.class_traits(sync=True) if name in Settings.class_trait_names()]
-        html = pages.page(
+        html = page(
             title=self.title or (shown[-1].title if shown else "epochwidget"),
             settings=self.get_state(names),
             snapshot=snapshot,
