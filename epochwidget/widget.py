@@ -68,7 +68,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         What the x axis counts: epochs with their fractions, batches since the run began, seconds since it began, or
         the time of day.
     zoom : list of float
-        ``[from, to]`` in units of `x_axis` (epochs, steps, seconds, seconds since 1970), ``[]`` for all there is.
+        ``[from, to]`` in units of `x_axis` (epochs, steps, seconds, seconds since 1970), ``[]`` for all there is, as
+        after `x_axis` was set.
     follow : bool
         While zoomed, keep the newest part in sight.
     smoothing : float
@@ -169,6 +170,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             self._sent = self._take_snapshot()
             self._send_new()
         self.observe(self._runs_chosen, "runs")
+        self.observe(self._axis_chosen, "x_axis")
         cell.follow(self)
         self._start_sender()
 
@@ -306,6 +308,11 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             self._done = {done for done in self._done if done[0] in shown}
         self._catch_up()
         self._start_sender()
+
+    def _axis_chosen(self, _change: Any) -> None:
+        # A page tells what its zoom is on the new axis. From Python it would be as many steps as it was epochs.
+        if "zoom" not in self._property_lock:
+            self.zoom = []
 
     def _cell_runs_again(self, cell_id: str) -> None:
         self._cells.discard(cell_id)

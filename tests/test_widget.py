@@ -625,3 +625,13 @@ def test_a_zoom_may_be_an_array(show):
 def test_a_panel_names_a_metric_once():
     with pytest.raises(ValueError, match=r"^The panel 'a' names 'x' twice\.$"):
         Panel("a", ["x", "x"])
+
+
+def test_a_zoom_is_dropped_with_the_axis_it_was_told_on_but_for_a_page_that_knows_it_on_the_new_one(bus):
+    widget = EpochWidget(bus=bus, x_axis="step", zoom=[10, 20])
+    assert widget.zoom == [10, 20]
+    widget.set_state({"x_axis": "epoch", "zoom": [1.0, 2.0]})
+    assert (widget.x_axis, widget.zoom) == ("epoch", [1.0, 2.0])
+    widget.x_axis = "time"
+    assert widget.zoom == []
+    widget.close()

@@ -21,6 +21,7 @@ back when the run ends.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -147,7 +148,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         if self._run is not None:  # does nothing if it has ended; after an interrupt no hook has told
             self._run.end("stopped")
-        self._run = Run(self._name or self.model.name, bus=self._bus, resume=self._resumption)
+        self._run = Run(self._name or _name_of(self.model), bus=self._bus, resume=self._resumption)
         self._run.lives_within_call(self._finish)
         self._ended, self._names, self._due = [], {}, 0.0
         self._rate_name = "lr"
@@ -814,6 +815,16 @@ def _has_own_step(model: Any) -> bool:
         name in vars(model) or getattr(type(model), name) is not getattr(keras.Model, name)
         for name in ("train_step", "compute_metrics", "get_metrics_result")
     )
+
+
+def _name_of(model: Any) -> str:
+    """Return a model's name, without the number that Keras gave it if it made up the name.
+
+    Whoever runs a cell again trains ``sequential_1``; its run belongs beside that of ``sequential``.
+    """
+    name = str(model.name)
+    made_up = re.sub(r"_\d+$", "", name)
+    return made_up if made_up.replace("_", "") == type(model).__name__.lower() else name
 
 
 def _callbacks_of_fit() -> Any:

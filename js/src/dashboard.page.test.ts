@@ -339,6 +339,9 @@ describe("runs", () => {
     expect(model.get("pinned")).toEqual(["r1"]);
     await box("run 3").click();
     expect(model.get("hidden_runs")).toEqual(["r3"]);
+    await box("run 3").click();
+    expect(model.get("pinned")).toEqual(["r1"]);
+    await box("run 3").click();
     // The newest of those that are left is the one that the header tells of.
     expect(root.querySelector(".ew-title")!.textContent).toBe("run 2");
     await menu("run 2: more", "Rename");
@@ -381,9 +384,55 @@ describe("state", () => {
   test("NaN raises an alarm that leads to its step", async () => {
     const values = Array.from({ length: 400 }, (_, i) => (i < 299 ? 1 + Math.cos(i) : Number.NaN));
     const { model } = await mount({}, training(4, { series: [series()], columns: [{ series: 0, values }] }));
-    await page.getByRole("button", { name: "⚠ NaN since step 300" }).click();
+    await page.getByRole("button", { name: "⚠ NaN in loss since step 300" }).click();
     const [from, to] = model.get("zoom") as [number, number];
     expect((from + to) / 2).toBeCloseTo(3, 6);
+  });
+
+  test("marks are named where they stand and where the crosshair does, the person's before all others", async () => {
+    const items = [
+      { step: 150, text: "unfroze the whole encoder and the head", epoch: null },
+      { step: 400, text: "early stopping", epoch: null },
+      { step: 400, text: "my own note", epoch: null },
+    ];
+    const { root } = await mount({ smoothing: 0 }, training(4, { marks: { start: 0, items } }));
+    const [, blob] = await saved(() => menu("loss: more", "Save as SVG"));
+    vi.restoreAllMocks();
+    const texts = [
+      ...new DOMParser().parseFromString(await blob.text(), "image/svg+xml").querySelectorAll("text"),
+    ].map((each) => each.textContent);
+    expect(texts).toEqual(expect.arrayContaining([...items.map(({ text }) => text), "lr 1e-3 → 1e-4"]));
+    pointer("loss", "pointermove", 1);
+    expect([...root.querySelectorAll(".ew-tooltip-marks div")].map((each) => each.textContent)).toEqual([
+      "early stopping",
+      "my own note",
+    ]);
+  });
+
+  test("a log scale has an axis also where a zoom leaves nothing to see, and the panel says so", async () => {
+    const { model, root } = await mount({ log_scale: true });
+    model.assign("zoom", [6, 7]);
+    expect(root.querySelector(".ew-note")!.textContent).toContain("no values in this part of the x axis");
+    model.assign("zoom", []);
+    expect(root.querySelector(".ew-note")!.textContent).not.toContain("no values");
+  });
+
+  test("one batch that runs away ruins no axis, though the average follows it, nor does one validation", async () => {
+    const draft = training(8);
+    const columns = draft.columns!.map((each) => {
+      const values = Array.from(each.values);
+      if (each.series === 0) values[350] = 1e6;
+      if (each.series === 2) values[4] = 1000;
+      return { ...each, values };
+    });
+    const { root } = await mount({}, { ...draft, columns });
+    expect(root.querySelector(".ew-note")!.textContent).toContain("outliers beyond the scale");
+    const [, blob] = await saved(() => menu("loss: more", "Save as SVG"));
+    vi.restoreAllMocks();
+    const ticks = [...(await blob.text()).matchAll(/text-anchor="end"[^>]*>([\d.,e+]+)</g)].map(([, tick]) =>
+      Number(tick),
+    );
+    expect(Math.max(...ticks)).toBeLessThan(10);
   });
 
   test("the pace, the time in validation and the cost of watching are there", async () => {

@@ -30,9 +30,11 @@ export class Header {
     this.#bar,
   );
 
-  /** @param goTo - shows the surroundings of a step */
-  constructor(goTo: (step: number) => void) {
-    this.#alarm.addEventListener("click", () => goTo(Number(this.#alarm.dataset.step)));
+  #fault: { readonly step: number; readonly panel: string } = { step: 0, panel: "" };
+
+  /** @param goTo - shows the surroundings of a step, on the panel of a metric */
+  constructor(goTo: (step: number, metric: string) => void) {
+    this.#alarm.addEventListener("click", () => goTo(this.#fault.step, this.#fault.panel));
     const line = element(
       "div",
       "ew-header-line",
@@ -75,8 +77,10 @@ export class Header {
     const fault = run.firstFault();
     this.#alarm.hidden = fault === null;
     if (fault !== null) {
-      setText(this.#alarm, `⚠ ${fault.what} since step ${count(fault.step)}`);
-      this.#alarm.dataset.step = String(fault.step);
+      const { what, step, panel } = fault;
+      setText(this.#alarm, `⚠ ${what} in ${shortened(panel)} since step ${count(step)}`);
+      setAttribute(this.#alarm, "title", `${what} in ${panel} since step ${count(step)}: click to go there`);
+      this.#fault = fault;
     }
     this.#showProgress(progressOf(run), `${epochText(facts)}, ${batchText(facts)}`);
   }
@@ -88,6 +92,10 @@ export class Header {
     setAttribute(this.#progress, "aria-valuetext", text.replace(/^, |, $/g, "") || null);
     this.#bar.style.width = fraction === null ? "" : `${(fraction * 100).toFixed(2)}%`;
   }
+}
+
+function shortened(name: string): string {
+  return name.length > 24 ? `${name.slice(0, 23)}…` : name;
 }
 
 function stateText(facts: RunFacts): string {

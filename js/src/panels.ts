@@ -71,15 +71,7 @@ export interface Panel {
 export const RATE = "learning rate";
 
 /** The colours of runs, in the order in which they began. */
-export const RUN_COLOURS: readonly Colour[] = [
-  "train",
-  "purple",
-  "rate",
-  "yellow",
-  "validation",
-  "sky",
-  "muted",
-];
+export const RUN_COLOURS: readonly Colour[] = ["train", "purple", "rate", "yellow", "validation", "muted"];
 
 /**
  * The panels of some runs in their order: the loss first, the learning rate last, unless the person ordered them.

@@ -35,3 +35,9 @@ test("the range contains all but those that are counted, and those are few", () 
     }),
   );
 });
+
+test("of few values one is left out if it is very far away, but not a first epoch that is far from the others", () => {
+  expect(robust([0.5, 0.4, 0.45, 1000, 0.38, 0.36, 0.4], false)).toMatchObject({ above: 1, high: 0.5 });
+  expect(robust([2.3, 0.5, 0.4, 0.35, 0.3], false)).toMatchObject({ above: 0, high: 2.3 });
+  expect(robust([1, 1000, 1, 1], false)).toMatchObject({ above: 0 });
+});

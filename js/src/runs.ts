@@ -78,6 +78,7 @@ export class Runs {
   readonly #entries = new Map<string, Entry>();
   readonly #change: Change;
   #settings: Settings | null = null;
+  #store: Store | null = null;
   #shown: readonly string[] = [];
   #newest = "";
 
@@ -97,6 +98,7 @@ export class Runs {
   update(store: Store, shown: readonly Run[], settings: Settings): void {
     const runs = offeredRuns(store, settings);
     this.#settings = settings;
+    this.#store = store;
     this.#shown = shown.map(({ facts }) => facts.id);
     this.#newest = runs[0]?.facts.id ?? "";
     this.#runs.hidden = runs.length < 2;
@@ -105,7 +107,10 @@ export class Runs {
     if (runs.length > 1) {
       arrange(
         this.#list,
-        runs.map((run) => this.#entry(run, colourOf(store, run).colour, settings)),
+        // A run that is drawn alone has the colours of its lines, and not one of its own.
+        runs.map((run) =>
+          this.#entry(run, shown.length < 2 ? "muted" : colourOf(store, run).colour, settings),
+        ),
       );
     }
     setText(this.#cost, shown[0] === undefined ? "" : costText(shown[0]));
@@ -166,7 +171,13 @@ export class Runs {
       const others = [...this.#entries.keys()].filter((each) => each !== id);
       this.#change({ hidden_runs: others, run: id === this.#newest ? "" : id });
     } else if (!drawn) {
-      this.#change({ hidden_runs: having(hidden_runs, id, false), pinned: having(pinned, id, true) });
+      const back = { ...this.#settings!, hidden_runs: having(hidden_runs, id, false) };
+      // What is drawn anyway once it is not hidden need not be kept when newer runs come.
+      const isBack = shownRuns(this.#store!, back).some(({ facts }) => facts.id === id);
+      this.#change({
+        hidden_runs: back.hidden_runs,
+        ...(isBack ? {} : { pinned: having(pinned, id, true) }),
+      });
     } else if (this.#shown.length > 1) {
       this.#change({
         hidden_runs: having(hidden_runs, id, true),

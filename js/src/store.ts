@@ -104,8 +104,10 @@ export class Run {
   }
 
   /** The first step at which a value was NaN or infinite, and which; null if all were finite. */
-  firstFault(): { step: number; what: string } | null {
-    const faults = [...this.series.values()].flatMap((series) => series.faults());
+  firstFault(): { step: number; what: string; panel: string } | null {
+    const faults = [...this.series.values()].flatMap((series) =>
+      series.faults().map((fault) => ({ ...fault, panel: series.spec.panel })),
+    );
     return faults.sort((a, b) => a.step - b.step)[0] ?? null;
   }
 

@@ -15,18 +15,30 @@ export interface Row {
 export class Tooltip {
   readonly root = element("div", "ew-tooltip", { "aria-hidden": "true", hidden: "" });
   readonly #title = element("b", "");
+  readonly #marks = element("div", "ew-tooltip-marks");
   readonly #rows = element("div", "ew-tooltip-rows");
 
   constructor() {
-    this.root.append(this.#title, this.#rows);
+    this.root.append(this.#title, this.#marks, this.#rows);
   }
 
   /**
+   * @param marks - what was marked there
    * @param card - what it must not reach out of
    * @param x - of the crosshair, and `y` of the plot's upper edge, in the page
    */
-  show(title: string, rows: readonly Row[], card: HTMLElement, x: number, y: number): void {
+  show(
+    title: string,
+    marks: readonly string[],
+    rows: readonly Row[],
+    card: HTMLElement,
+    x: number,
+    y: number,
+  ): void {
     this.#title.textContent = title;
+    this.#marks.replaceChildren(
+      ...marks.map((text) => element("div", "", {}, text.length > 160 ? `${text.slice(0, 159)}…` : text)),
+    );
     this.#rows.replaceChildren(
       ...rows.map(({ stroke, words, value, aside }) =>
         element(

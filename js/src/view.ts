@@ -54,7 +54,7 @@ export class View {
   readonly root: Root;
   readonly #store: Store;
   readonly #change: Change;
-  readonly #header = new Header((step) => this.#goTo(step));
+  readonly #header = new Header((step, metric) => this.#goTo(step, metric));
   readonly #controls: Controls;
   readonly #expand = element(
     "button",
@@ -271,7 +271,12 @@ export class View {
       marks: first.run.allMarks().sort((a, b) => first.timeline.markPlace(a) - first.timeline.markPlace(b)),
       titles: open.map(({ title }) => title),
     };
-    setText(this.#empty, seen.length > 0 ? "" : "Waiting for the first batch.");
+    const isOver = first.run.facts.status !== "running";
+    const nothing = isOver ? "No values were logged." : "Waiting for the first batch.";
+    setText(
+      this.#empty,
+      seen.length > 0 ? "" : panels.length > 0 ? "All panels are closed: ⋯ opens them again." : nothing,
+    );
     this.#empty.hidden = seen.length > 0;
     this.#layOut(seen, scene, awake);
     this.#table.root.hidden = !settings.table || settings.compact;
@@ -358,7 +363,7 @@ export class View {
       this.#tooltip.hide();
       return;
     }
-    this.#tooltip.show(this.#titleAt(this.#place), panel.rows(), this.root, pin.x, pin.y);
+    this.#tooltip.show(this.#titleAt(this.#place), panel.marks(), panel.rows(), this.root, pin.x, pin.y);
   }
 
   #titleAt(place: number): string {
@@ -391,12 +396,14 @@ export class View {
     this.schedule();
   }
 
-  /** Shows the surroundings of a step. */
-  #goTo(step: number): void {
+  /** Shows the surroundings of a step, on the panel of a metric. */
+  #goTo(step: number, metric: string): void {
     const { timeline } = this.#shown[0]!;
     const at = timeline.position(step);
     const half = (this.#whole[1] - this.#whole[0]) / 20;
     this.#zoom([at - half, at + half], true);
+    const figure = [...this.#figures.values()].find((each) => each.shows(metric));
+    figure?.root.scrollIntoView({ block: "nearest" });
   }
 
   /** A change of axis keeps in sight what is in sight. */

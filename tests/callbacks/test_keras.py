@@ -307,6 +307,22 @@ def test_a_loss_scaling_optimizer_has_the_rate_of_the_one_within() -> None:
     assert watch.history.batch["lr"] == pytest.approx([0.1, 0.05, 0.025, 0.0125])
 
 
+def test_a_cell_that_is_run_again_gives_its_run_the_same_name() -> None:
+    def fit(model: Any) -> str:
+        model.compile("sgd", "mse")
+        watching = callback()
+        model.fit(np.ones((2, 3)), np.ones((2, 1)), verbose=0, callbacks=[watching])
+        return watching.history.name
+
+    class TwoTowers(keras.Sequential):  # type: ignore[misc]
+        pass
+
+    layers = [keras.Input((3,)), keras.layers.Dense(1)]
+    assert {fit(keras.Sequential(layers)) for _ in range(2)} == {"sequential"}
+    assert {fit(TwoTowers(layers)) for _ in range(2)} == {"two_towers"}
+    assert fit(keras.Sequential(layers, name="resnet_18")) == "resnet_18", "what the person called it"
+
+
 def test_a_second_fit_is_a_second_run_and_needs_no_new_compilation() -> None:
     model, watch = classifier(), callback()
     model.fit(X, Y, epochs=1, verbose=0, callbacks=[watch])

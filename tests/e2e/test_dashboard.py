@@ -267,4 +267,4 @@ def test_names_are_text_everywhere(open_notebook: Open) -> None:
         "root.getBoundingClientRect().right + 1 && e.checkVisibility()).map(e => e.className || e.tagName)"
     )
     assert wide == [], "nothing sticks out"
-    expect(widget.root.get_by_role("button", name=re.compile("NaN since step 8"))).to_be_visible()
+    expect(widget.root.get_by_role("button", name=re.compile("NaN in loss since step 8"))).to_be_visible()

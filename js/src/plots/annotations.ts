@@ -21,6 +21,8 @@ export interface Notes {
 const BORDER_ROOM = 32;
 /** What a framework's callback marks when a checkpoint was saved. */
 export const CHECKPOINT = "checkpoint";
+/** What no person wrote: drops of the learning rate, and what callbacks of ours mark. */
+const BY_ITSELF = /^(lr\b.* → |early stopping$|weights restored from here$)/;
 
 /** Draws what belongs behind the lines. */
 export function annotateBehind(ink: Ink, area: Area, notes: Notes): void {
@@ -57,9 +59,12 @@ function drawBorders(ink: Ink, area: Area, { timeline, palette }: Notes): void {
 /** What was marked: a line, and on one panel its text. */
 function drawMarks(ink: Ink, area: Area, notes: Notes): void {
   const { timeline, palette, labelMarks } = notes;
+  const right = area.left + area.width;
   const within = notes.marks
-    .map(({ text, ...mark }) => ({ text, at: area.x(timeline.markPlace({ text, ...mark })) }))
-    .filter(({ at }) => at >= area.left - 1 && at <= area.left + area.width + 1);
+    .map((mark) => ({ text: mark.text, at: area.x(timeline.markPlace(mark)) }))
+    .filter(({ at }) => at >= area.left - 1 && at <= right + 1)
+    // At the very end of the axis a line would stand outside.
+    .map(({ text, at }) => ({ text, at: Math.min(at, right - 1) }));
   const marks = within.filter(({ text }) => text !== CHECKPOINT);
   ink.strokeStyle = palette.faint;
   ink.setLineDash([]);
@@ -71,23 +76,54 @@ function drawMarks(ink: Ink, area: Area, notes: Notes): void {
   // There may be one in every epoch.
   for (const { text, at } of within)
     if (text === CHECKPOINT) triangle(ink, at, area.top + area.height - 6, 6, palette.faint);
-  if (!labelMarks) return;
+  if (labelMarks) drawLabels(ink, area, marks, palette);
+}
+
+interface Place {
+  readonly row: number;
+  readonly from: number;
+  readonly room: number;
+  readonly isLeft: boolean;
+}
+
+/** The texts of marks, in as many rows as they need and there are; what a person wrote goes before all else. */
+function drawLabels(
+  ink: Ink,
+  area: Area,
+  marks: readonly { text: string; at: number }[],
+  palette: Palette,
+): void {
+  const gap = 4;
+  const right = area.left + area.width;
+  const rows: [from: number, to: number][][] = Array.from({ length: area.height > 160 ? 3 : 1 }, () => []);
+  /** Where a label that begins at a mark, or ends at it, may stand in a row, until the next label. */
+  const placeIn = (row: number, at: number, isLeft: boolean): Place => {
+    const edge = isLeft ? at - gap : at + gap;
+    const taken = rows[row]!;
+    if (taken.some(([from, to]) => from < edge && edge < to)) return { row, from: edge, room: 0, isLeft };
+    const end = isLeft
+      ? Math.max(area.left, ...taken.filter(([, to]) => to <= edge).map(([, to]) => to))
+      : Math.min(right, ...taken.filter(([from]) => from >= edge).map(([from]) => from));
+    return { row, from: edge, room: Math.abs(end - edge) - gap, isLeft };
+  };
   ink.fillStyle = palette.text;
   ink.textBaseline = "top";
-  const gap = 4;
-  marks.forEach(({ text, at }, k) => {
-    const before = at - (marks[k - 1]?.at ?? area.left) - 2 * gap;
-    const after = (marks[k + 1]?.at ?? area.left + area.width) - at - 2 * gap;
-    // At the right edge there may be more room on the line's other side.
-    const left = k === marks.length - 1 && before > after && ink.measureText(text.slice(0, 8)).width > after;
-    ink.textAlign = left ? "right" : "left";
-    ink.fillText(
-      shortened(ink, text, left ? before : after),
-      left ? at - gap : at + gap,
-      // Below the crosses of what is not finite; and below the label before, which reaches into the same room.
-      area.top + (left && k > 0 ? 23 : 8),
-    );
-  });
+  const own = (text: string) => Number(BY_ITSELF.test(text));
+  for (const { text, at } of [...marks].sort((a, b) => own(a.text) - own(b.text))) {
+    const whole = text.length > 80 ? `${text.slice(0, 79)}…` : text;
+    const width = ink.measureText(whole).width;
+    const places = rows.flatMap((_, row) => [placeIn(row, at, false), placeIn(row, at, true)]);
+    const place =
+      places.find(({ room }) => room >= width) ?? places.reduce((a, b) => (b.room > a.room ? b : a));
+    const label = shortened(ink, whole, place.room);
+    if (label === "") continue;
+    const { row, from, isLeft } = place;
+    const length = ink.measureText(label).width;
+    rows[row]!.push(isLeft ? [from - length, from] : [from, from + length]);
+    ink.textAlign = isLeft ? "right" : "left";
+    // Below the crosses of what is not finite.
+    ink.fillText(label, from, area.top + 8 + 15 * row);
+  }
 }
 
 /** A triangle over the best point. */
@@ -145,9 +181,7 @@ function verticals(ink: Ink, area: Area, pixels: readonly number[]): void {
 }
 
 /** The text, or as much of it as fits, with an ellipsis; empty if hardly anything does. */
-function shortened(ink: Ink, text: string, room: number): string {
-  // No label is worth more than this, and measuring a very long text would be slow.
-  const whole = text.length > 80 ? `${text.slice(0, 79)}…` : text;
+function shortened(ink: Ink, whole: string, room: number): string {
   if (ink.measureText(whole).width <= room) return whole;
   let end = whole.length - 1;
   while (end > 0 && ink.measureText(`${whole.slice(0, end)}…`).width > room) end--;

@@ -90,7 +90,7 @@ export function compose(motif: Motif, sampler: Sampler): Picture {
   const window = { start: x[0], end: x[1], columns: Math.round(width * ratio) };
   const strands: Strand[] = [];
   // The values by run and split: a mean over an epoch is an outlier among its batches, not among few other means.
-  const groups = new Map<string, number[]>();
+  const groups = new Map<string, { values: number[]; averages: Range[] }>();
   const clipped = { count: 0, low: Infinity, high: -Infinity };
   let low = Infinity;
   let high = -Infinity;
@@ -112,28 +112,30 @@ export function compose(motif: Motif, sampler: Sampler): Picture {
           : add(line, smoothed, stroke);
     const average = smoothed !== null && stroke.beneath ? add(line, smoothed, stroke) : null;
     const key = `${line.of.run.facts.id} ${series.spec.split} ${series.spec.panel}`;
-    const values = groups.get(key) ?? [];
-    groups.set(key, values);
-    for (const value of seen(drawn, x)) values.push(value);
-    if (average !== null) {
-      // Of an average that lags behind its values, most is in sight, too.
-      const [from, to] = most(seen(average, x));
-      low = Math.min(low, from);
-      high = Math.max(high, to);
-    }
+    const group = groups.get(key) ?? { values: [], averages: [] };
+    groups.set(key, group);
+    for (const value of seen(drawn, x)) group.values.push(value);
+    if (average !== null) group.averages.push(most(seen(average, x)));
   }
-  for (const values of groups.values()) {
-    const shown = motif.clip ? robust(values, log) : ends(values);
+  for (const { values, averages } of groups.values()) {
+    const shown = motif.clip ? robust(values, log) : { ...ends(values), below: 0, above: 0 };
     low = Math.min(low, shown.low);
     high = Math.max(high, shown.high);
+    // Of an average that lags behind its values, most is in sight, too; but not where it follows an outlier.
+    for (const [from, to] of averages) {
+      if (shown.below === 0) low = Math.min(low, from);
+      if (shown.above === 0) high = Math.max(high, to);
+    }
   }
   if (motif.clip) {
     // One line's outlier may lie within what another shows.
-    for (const value of [...groups.values()].flat()) {
-      if (value >= low && value <= high) continue;
-      clipped.count++;
-      if (value < low) clipped.low = Math.min(clipped.low, value);
-      else clipped.high = Math.max(clipped.high, value);
+    for (const { values } of groups.values()) {
+      for (const value of values) {
+        if (value >= low && value <= high) continue;
+        clipped.count++;
+        if (value < low) clipped.low = Math.min(clipped.low, value);
+        else clipped.high = Math.max(clipped.high, value);
+      }
     }
   }
   return { ...motif, strands, clipped, y: padded(low, high, log) };

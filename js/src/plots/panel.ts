@@ -38,6 +38,9 @@ export interface Desk {
   hold(range: Range | null): void;
 }
 
+// Within so many pixels of the crosshair a mark is named.
+const NEAR = 6;
+
 /** The crosshair as a slider. */
 const CROSSHAIR = {
   tabindex: "0",
@@ -155,6 +158,23 @@ export class PanelFigure {
     return { x: box.left + x, y: box.top };
   }
 
+  /** Whether a metric is drawn here. */
+  shows(metric: string): boolean {
+    return this.#panel?.lines.some(({ series }) => series.spec.panel === metric) ?? false;
+  }
+
+  /** The texts of the marks at the crosshair. */
+  marks(): string[] {
+    const area = this.#plot?.area;
+    const scene = this.#scene;
+    const place = this.#place;
+    if (area == null || scene === null || place === null) return [];
+    const { timeline } = scene.shown[0];
+    const near = (mark: Mark) => Math.abs(area.x(timeline.markPlace(mark)) - area.x(place)) <= NEAR;
+    const texts = scene.marks.filter(near).map(({ text }) => text);
+    return [...new Set(texts)].slice(0, 6);
+  }
+
   /** Every value at the crosshair. */
   rows(): Row[] {
     const panel = this.#panel;
@@ -252,6 +272,7 @@ export class PanelFigure {
     const notes = notesOf(panel);
     const saved = this.#scene?.marks.filter(({ text }) => text === CHECKPOINT).length ?? 0;
     if (this.#lead && saved > 0) notes.unshift(`▴ ${plural(saved, CHECKPOINT)}`);
+    if (this.#isEmptyStretch()) notes.push("no values in this part of the x axis");
     const { count: out, low, high } = this.#picture?.clipped ?? { count: 0, low: 0, high: 0 };
     if (out > 0) {
       const text = textOf(panel);
@@ -261,6 +282,15 @@ export class PanelFigure {
     setText(this.#noteText, notes.join(" · "));
     this.#showAll.hidden = out === 0;
     this.#note.hidden = notes.length === 0;
+  }
+
+  /** Whether there are values, and none of them where the person zoomed in. */
+  #isEmptyStretch(): boolean {
+    const picture = this.#picture;
+    if (picture === null || this.#scene?.settings.zoom.length !== 2 || picture.strands.length === 0)
+      return false;
+    const [start, end] = picture.x;
+    return picture.strands.every(({ sample: [places] }) => places.every((at) => at < start || at > end));
   }
 
   /** The list of hidden lines with which one line of this panel is alone. */
@@ -377,11 +407,12 @@ export class PanelFigure {
     const part = at === null ? 1 : (at - start) / (end - start || 1);
     setAttribute(this.#host, "aria-valuenow", String(Math.round(Math.min(1, part) * 100)));
     const step = at === null ? 0 : scene.shown[0].timeline.step(at);
+    const marks = this.marks();
     const values = this.rows().map(({ words, value, aside }) => `${words} ${value} ${aside}`.trim());
     setAttribute(
       this.#host,
       "aria-valuetext",
-      at === null ? "off" : [`step ${count(step)}`, ...values].join(", "),
+      at === null ? "off" : [`step ${count(step)}`, ...marks, ...values].join(", "),
     );
   }
 }
@@ -446,7 +477,8 @@ function summaryOf(panel: Panel, { shown, marks }: Scene): string {
       const average = smoothed === null ? "" : `, ${smooth}: ${text(smoothed.last)}`;
       return `${run}${label}, ${raw}: ${plural(series.count, "point")}, ${range}last ${text(series.last)}${average}${top}${trend}.`;
     });
-  if (lines.length === 0) return "No values yet.";
+  if (lines.length === 0)
+    return panel.lines.some(({ series }) => series.count > 0) ? "All lines are hidden." : "No values yet.";
   const [{ timeline }] = shown;
   return [
     `Plot of ${panel.title} over ${PLAINLY[timeline.axis]}${panel.log ? ", log scale" : ""}.`,

@@ -139,6 +139,8 @@ export class Plot {
     const finish = (event: PointerEvent | null) => {
       drag.abort();
       this.#selection.hidden = true;
+      // What stood beside the pointer stands elsewhere by now.
+      if (moved) this.#wishes.point(null);
       if (moved && event?.type === "pointerup") this.#wishes.zoom(range(event), true);
       else this.#wishes.hold(null);
     };

@@ -166,7 +166,8 @@ export function download(content: Blob | string, type: string, name: string): vo
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   // What a file system would take for something else.
-  link.download = name.replace(/[\\/:*?"<>|\p{C}]+/gu, "_").slice(0, 80);
+  const [, stem, ending] = /^(.*?)(\.\w+)?$/s.exec(name)!;
+  link.download = `${stem!.replace(/[\\/:*?"<>|\p{C}]+/gu, "_").slice(0, 76)}${ending ?? ""}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -72,6 +72,8 @@ test("a scale has room around what it shows", () => {
     }),
   );
   expect(padded(Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, false)).toEqual([0, 1]);
+  const nothing = padded(Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, true);
+  expect(logTicks(nothing, 300).length).toBeGreaterThan(1);
   expect(padded(0, 0, false)).toEqual([-0.5, 0.5]);
 });
 

@@ -13,7 +13,8 @@ export type Range = readonly [from: number, to: number];
 
 /** The ends of a scale that shows the values from `low` to `high`. */
 export function padded(low: number, high: number, log: boolean): Range {
-  if (!(low <= high)) return [0, 1];
+  // Where there is nothing to show, an axis that can be drawn.
+  if (!(low <= high)) return log ? [0.1, 1] : [0, 1];
   if (log) {
     const [min, max] = widened(Math.log10(low), Math.log10(high), 0.15);
     // A loss that runs away passes through 1e300 on its way to infinity.
