@@ -42,7 +42,13 @@ export class Controls {
   readonly #weight = element("span", "ew-weight");
   readonly #log = toggle("Log scale");
   readonly #follow = toggle("Follow");
-  readonly #reset = element("button", "ew-button", { type: "button" }, "Reset zoom");
+  // Short, so that the row does not break, and no plot moves, when it appears under the pointer that has just zoomed.
+  readonly #reset = element(
+    "button",
+    "ew-icon",
+    { type: "button", "aria-label": "Reset zoom", title: "Reset zoom" },
+    "↺",
+  );
   readonly #zoom: HTMLElement;
 
   /** @param items - what stands in the menu */
