@@ -20,12 +20,13 @@ LAYERS = {
     "panels": {"errors", "series"},
     "scalars": {"columns"},
     # Those who take a history out of the kernel only where it is asked for that.
-    "history": {"columns", "events", "files", "pictures", "scalars", "series", "watching"},
+    "history": {"columns", "events", "exports", "files", "pictures", "scalars", "series", "watching"},
     "smoothing": {"columns"},
     "outputs": set(),
     "pages": set(),
     "replacing": set(),
     "background": {"cell"},
+    "exports": {"columns", "history", "replacing", "series"},  # the history for its annotations
     "bus": {"events", "history"},
     "files": {"bus", "columns", "events", "history", "replacing", "series", "watching"},
     "cell": {"run"},  # for its annotations
