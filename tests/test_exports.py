@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 import stat
 import subprocess
 import sys
@@ -267,7 +266,7 @@ def test_a_file_holds_what_is_returned_without_a_path(history, tmp_path, method)
     path = tmp_path / "history"
     assert getattr(history, method)(path) is None
     assert path.read_bytes().decode() == getattr(history, method)()
-    assert os.listdir(tmp_path) == ["history"]
+    assert [file.name for file in tmp_path.iterdir()] == ["history"]
 
 
 @pytest.mark.parametrize("method", ["to_csv", "to_json"])
@@ -282,7 +281,7 @@ def test_what_fails_leaves_the_former_file_as_it_was(history, tmp_path, method, 
     with pytest.raises(KeyboardInterrupt):
         getattr(history, method)(path)
     assert path.read_text() == "former"
-    assert os.listdir(tmp_path) == ["history"]
+    assert [file.name for file in tmp_path.iterdir()] == ["history"]
 
 
 def test_a_file_keeps_its_mode_and_a_link_leads_where_it_led(history, tmp_path):
