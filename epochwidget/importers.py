@@ -330,6 +330,13 @@ class _Reading:
         return history
 
 
+def _add(values: Mapping[str, float], evaluations: list[dict[str, float]]) -> None:
+    """Add values to the last evaluation at a step; what it has already was measured once more, as after a training."""
+    if not evaluations or not evaluations[-1].keys().isdisjoint(values):
+        evaluations.append({})
+    evaluations[-1].update(values)
+
+
 def _emit(
     readings: list[_Reading], bus: Bus, name: str | None, usual: str | None, status: Status = "completed"
 ) -> History:
@@ -589,11 +596,8 @@ class _Lightning:
                 found = series[column]
                 if found.granularity == "batch":
                     batches.setdefault(place.step, {})[found.name] = value
-                    continue
-                evaluations = results.setdefault(place.step, [{}])
-                if found.name in evaluations[-1]:  # once more, after the training
-                    evaluations.append({})
-                evaluations[-1][found.name] = value
+                else:
+                    _add({found.name: value}, results.setdefault(place.step, []))
         first, steps, last_epoch = 0, sorted(batches), self._rows[-1][0].epoch
         for epoch, results in by_epoch.items():
             last, is_last = self._last_step[epoch], epoch == last_epoch
@@ -710,6 +714,9 @@ def _is_evaluation(column: str) -> bool:
 # Hugging Face -----------------------------------------------------------------------------------------------------
 
 
+_KINDS: dict[str, Kind] = {"loss": "window", "grad_norm": "batch"}
+
+
 class _Entry(NamedTuple):
     """What the Trainer logged at once: when, in epochs if it told, and the numbers in it."""
 
@@ -736,7 +743,7 @@ def _trainer_state(source: _Source) -> tuple[_Reading, Status]:
         raise source.refusal("there are no values in its log_history")
     if any(after.step < before.step for before, after in pairwise(entries)):
         raise source.refusal("the steps in its log_history go back")
-    for series in _trainer_series(entries):
+    for series in dict.fromkeys(_trainer_series(entries)):
         reading.declare(series)
     total = max(_whole(state.get("global_step")) or 0, entries[-1].step)
     _by_steps(entries, total, _steps_per_epoch(state, entries), reading)
@@ -781,8 +788,7 @@ def _trainer_series(entries: list[_Entry]) -> Iterable[Series]:
                 yield Series(name, "epoch", "epoch", name.removeprefix(f"{entry.evaluates}_") or name, split)
                 continue
             usual = Series.of(name, "batch")
-            kind: Kind = {"loss": "window", "grad_norm": "batch"}.get(name, "reported")  # type: ignore[assignment]
-            yield Series(name, "batch", kind, usual.metric.removeprefix("train_"), usual.split)
+            yield Series(name, "batch", _KINDS.get(name, "reported"), usual.metric.removeprefix("train_"), usual.split)
 
 
 def _steps_per_epoch(state: Mapping[str, Any], entries: list[_Entry]) -> int | None:
@@ -801,38 +807,43 @@ def _steps_per_epoch(state: Mapping[str, Any], entries: list[_Entry]) -> int | N
     return length if is_so else None
 
 
-def _by_steps(entries: list[_Entry], total: int, length: int | None, reading: _Reading) -> None:
-    """Put the entries in their epochs: of the length that the file tells, else between those that tell an epoch."""
-    by_step: dict[int, list[_Entry]] = {}
+def _ends(entries: list[_Entry], total: int, length: int | None) -> dict[int, int]:
+    """Return the last step of each epoch: of the length that the file tells, else of the last entry that is in it."""
+    if length is not None:
+        return {epoch: (epoch + 1) * length for epoch in range(max(ceil(total / length), 1))}
+    ends, epoch = {}, 0
     for entry in entries:
-        by_step.setdefault(entry.step, []).append(entry)
-    by_step.setdefault(total, [])
-    ends: dict[int, int] = {}
-    if length is None:
-        epoch = 0
-        for entry in entries:
-            epoch = max(ceil(entry.epoch or 0) - 1, epoch)
-            ends[epoch] = entry.step
-    else:
-        ends = {epoch: (epoch + 1) * length for epoch in range(max(ceil(total / length), 1))}
-        for end in ends.values():
-            if end <= total:
-                by_step.setdefault(end, [])
+        epoch = max(ceil(entry.epoch or 0) - 1, epoch)
+        ends[epoch] = entry.step
+    return ends
+
+
+def _by_steps(entries: list[_Entry], total: int, length: int | None, reading: _Reading) -> None:
+    """Put the entries in their epochs."""
+    ends = _ends(entries, total, length)
+    by_step: dict[int, list[_Entry]] = {entry.step: [] for entry in entries}
+    for entry in entries:
+        by_step[entry.step].append(entry)
+    for end in (total, *(end for end in ends.values() if end < total)):
+        by_step.setdefault(end, [])
     first, done, steps, last_epoch = 0, 0, sorted(by_step), max(ends)
     for epoch, end in ends.items():
         reading.begin_epoch(epoch, first, batches=length)
         until = len(steps) if epoch == last_epoch else bisect_right(steps, end)
         for step in steps[done:until]:
             logged: dict[str, float] = {}
-            results: dict[str, float] = {}
+            evaluations: list[dict[str, float]] = []
             for entry in by_step[step]:
-                (results if entry.evaluates else logged).update(entry.values)
+                if entry.evaluates:
+                    _add(entry.values, evaluations)
+                else:
+                    logged.update(entry.values)
             if step > 0:
                 reading.batch(step, logged)
-            if step == end and (length is not None or results):
-                reading.end_epoch(results)
-            elif results:
-                reading.evaluated(results)
+            if step == end and (length is not None or evaluations):
+                reading.end_epoch(evaluations.pop(0) if evaluations else {})
+            for evaluation in evaluations:
+                reading.evaluated(evaluation)
         first, done = end, until
 
 

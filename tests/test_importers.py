@@ -539,6 +539,14 @@ def test_trainer_state_tells_sets_apart_and_keeps_nan(tmp_path, bus):
     assert spans(history) == [(0, 0, 10), (1, 10, 10)]
 
 
+def test_what_was_evaluated_twice_at_a_step_is_there_twice(tmp_path, bus):
+    log = [{"step": 10, "epoch": 1.0, "eval_loss": value, "eval_runtime": 1.0} for value in (2.0, 1.0)]
+    history = ew.from_transformers(trainer_state(tmp_path, log, epoch=1.0, global_step=10), bus=bus)
+    assert history.epoch["eval_loss"].tolist() == [2, 1]
+    assert history.epoch.steps("eval_loss").tolist() == [10, 10]
+    assert history.to_frame()["eval_loss"].tolist() == [2, 1]
+
+
 def test_epochs_of_another_length_lie_where_their_entries_say(tmp_path, bus):
     log = [{"step": s, "epoch": e, "loss": 1.0} for s, e in ((10, 0.5), (20, 1.0), (25, 2.0), (27, 2.4))]
     history = ew.from_transformers(trainer_state(tmp_path, log, epoch=2.4, global_step=27), bus=bus)
