@@ -9,18 +9,17 @@ import csv
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from math import isfinite, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
 from .columns import Floats
+from .replacing import replacing
 from .series import Granularity
 
 if TYPE_CHECKING:
@@ -68,12 +67,12 @@ def to_frame(history: History, granularity: Granularity) -> pd.DataFrame:
 def to_csv(history: History, path: StrPath | None, granularity: Granularity) -> str | None:
     """See `History.to_csv`."""
     _check(granularity, "to_csv")
-    return _deliver(path, "to_csv", lambda: _csv(_sheet(history, granularity)))
+    return _deliver(history, path, "to_csv", lambda: _csv(_sheet(history, granularity)))
 
 
 def to_json(history: History, path: StrPath | None) -> str | None:
     """See `History.to_json`."""
-    return _deliver(path, "to_json", lambda: _json(history))
+    return _deliver(history, path, "to_json", lambda: _json(history))
 
 
 def to_keras_history(history: History) -> dict[str, list[float]]:
@@ -271,26 +270,16 @@ def _whole(numbers: Floats) -> list[int]:
 # Files -------------------------------------------------------------------------------------------------------------
 
 
-def _deliver(path: StrPath | None, method: str, made: Callable[[], Iterator[str]]) -> str | None:
-    """Return the text, or write it to a file that is there in whole or as it was before."""
+def _deliver(history: History, path: StrPath | None, method: str, made: Callable[[], Iterator[str]]) -> str | None:
+    """Return the text, or write it to a file."""
     if path is None:
         return "".join(made())
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"history.{method}(path=...) needs the path of a file, got {path!r}.")
-    target = Path(path).resolve()
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"history.{method}({str(path)!r}): there is no folder {str(target.parent)!r}; make it first."
-        )
-    if target.is_dir():
-        raise IsADirectoryError(f"history.{method}({str(path)!r}) needs the path of a file, and this is a folder.")
-    beside = target.with_name(f".{uuid4().hex}.tmp")
-    try:
-        with beside.open("x", encoding="utf-8", newline="") as file:
-            file.writelines(made())
-        if target.exists():
-            shutil.copymode(target, beside)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"history.{method}({str(path)!r}): there is no folder {str(folder)!r}; make it first.")
+    with replacing(path, f"the run {history.title!r}") as file:
+        for text in made():
+            file.write(text.encode())
     return None

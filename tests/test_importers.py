@@ -77,6 +77,15 @@ def test_a_run_that_was_read_can_go_on(bus):
     assert len(history.clock) == 1
 
 
+def test_a_run_that_was_read_can_be_saved(bus, tmp_path):
+    rows = lightning_rows(tmp_path, "0,1,1,\n0,2,2,\n0,2,,3\n")
+    history = ew.from_lightning(rows, bus=bus)
+    history.save(tmp_path / "run.npz")
+    again = ew.load(tmp_path / "run.npz", bus=Bus(strict=True))
+    assert again.to_csv(granularity="batch") == history.to_csv(granularity="batch")
+    assert again.to_csv() == history.to_csv()
+
+
 def test_a_bus_or_a_name_that_is_none_is_refused(bus):
     with pytest.raises(TypeError, match=r"needs an epochwidget\.Bus"):
         ew.from_keras({"loss": [1.0]}, bus=3)
