@@ -6,6 +6,8 @@
 >>> model.fit(x, y, epochs=10, callbacks=[EpochCallback()])  # doctest: +SKIP
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .background import Background, background
 from .bus import Bus, bus
 from .events import (
@@ -26,6 +28,9 @@ from .panels import Panel
 from .run import Run
 from .series import Series
 from .widget import EpochWidget
+
+if TYPE_CHECKING:
+    from .importers import from_fastai, from_keras, from_lightning, from_tensorboard, from_transformers
 
 __version__ = "0.1.0"
 
@@ -53,6 +58,24 @@ __all__ = [
     "SeriesDeclared",
     "background",
     "bus",
+    "from_fastai",
+    "from_keras",
+    "from_lightning",
+    "from_tensorboard",
+    "from_transformers",
     "load",
     "runs",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Who reads no files of the past waits for nothing that does.
+    if name.startswith("from_") and name in __all__:
+        from . import importers  # noqa: PLC0415
+
+        return getattr(importers, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,8 @@ The records are plain and slotted, for one of them is made for every batch. Two 
     How many batches have ended since the run began, the one spoken of included: the first batch is step 1, and
     an epoch of 10 batches ends at step 10.
 ``time``
-    Seconds since the run began, from a clock that never goes back.
+    Seconds since the run began, from a clock that never goes back. That of a batch is NaN where nobody knows it,
+    as in a run that was read from a file.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ from .series import Granularity, Series
 from .watching import Cost
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 # How many batches may wait to be folded: few enough that folding them is no pause, and that no device's memory
@@ -441,6 +442,125 @@ class History:
             with self._lock:
                 self._settle()
 
+    # To take along ---------------------------------------------------------------------------------------------
+
+    def to_frame(self, granularity: Granularity = "epoch") -> pd.DataFrame:
+        """Return the values as a pandas frame: a column for each series, under its name.
+
+        Parameters
+        ----------
+        granularity
+            ``"epoch"``: a row for each epoch. The index is ``epoch``, counted from 0; the first column is ``step``, how
+            many batches had ended. An epoch in whose midst there were evaluations has a row for each of them before
+            that of its end, so that its number stands there more than once:
+            ``frame.groupby("epoch").last()`` has each once, with the last value of every series.
+
+            ``"batch"``: a row for each step. The index is ``step``, counted from 1; the first columns are ``epoch`` and
+            ``time``, in seconds since the run began and NaN where nobody knows.
+
+        Returns
+        -------
+        pandas.DataFrame, shape (rows, series + 1 or 2)
+            Float64, NaN where a series has no value; steps and epochs are int64. Epochs that nobody knows, as where
+            TensorBoard's files were read, are NaN. A series that is called as one of the first columns, or as the
+            index, has ``_`` behind its name.
+
+        Raises
+        ------
+        ImportError
+            If there is no pandas.
+        ValueError
+            If `granularity` is none of the two.
+        """
+        from . import exports  # noqa: PLC0415
+
+        return exports.to_frame(self, granularity)
+
+    @overload
+    def to_csv(self, path: None = None, granularity: Granularity = "epoch") -> str: ...
+    @overload
+    def to_csv(self, path: str | os.PathLike[str], granularity: Granularity = "epoch") -> None: ...
+    def to_csv(self, path: str | os.PathLike[str] | None = None, granularity: Granularity = "epoch") -> str | None:
+        """Write the rows and columns of `to_frame` as CSV, without pandas.
+
+        Parameters
+        ----------
+        path
+            Where to, in UTF-8. What is there is replaced at once when all has been written, so that it stays as it
+            was if that fails.
+        granularity
+            ``"epoch"`` or ``"batch"``, see `to_frame`.
+
+        Returns
+        -------
+        str or None
+            The text if there is no `path`. A line of names, then a line for each row. Every number is read as the same
+            float again; ``nan``, ``inf`` and ``-inf`` are values, and where a series has none the cell is empty.
+
+        Raises
+        ------
+        ValueError
+            If `granularity` is none of the two.
+        OSError
+            If the file cannot be written, for example since its folder is not there.
+        """
+        from . import exports  # noqa: PLC0415
+
+        return exports.to_csv(self, path, granularity)
+
+    @overload
+    def to_json(self, path: None = None) -> str: ...
+    @overload
+    def to_json(self, path: str | os.PathLike[str]) -> None: ...
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Write all there is as JSON: every series with its kind, the epochs, the marks, when each batch ended.
+
+        It is one object: what the attributes of `History` say, and
+
+        - ``"format"``, which is ``"epochwidget history"``, and ``"version"``, which is 1;
+        - ``"spans"``, ``"marks"``, ``"resumed"``: lists of objects, see `Span`, `Marked` and `RunResumed`;
+        - ``"clock"``: ``"steps"`` and, in seconds since the run began, ``"values"``;
+        - ``"series"``: of each, in the order of their first values, ``"name"``, ``"granularity"``, ``"kind"``,
+          ``"metric"``, ``"split"`` and, with one number for each point, ``"steps"``, ``"values"`` and, if it is of
+          granularity ``"epoch"``, ``"epochs"``.
+
+        JSON has no word for what is no finite number: the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` stand
+        for these, which JavaScript's ``Number`` and Python's ``float`` read. All else is read as the same float again.
+
+        Parameters
+        ----------
+        path
+            Where to, see `to_csv`.
+
+        Returns
+        -------
+        str or None
+            The text if there is no `path`.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written, for example since its folder is not there.
+        """
+        from . import exports  # noqa: PLC0415
+
+        return exports.to_json(self, path)
+
+    def to_keras_history(self) -> dict[str, list[float]]:
+        """Return the series of the epochs in the shape of ``keras.callbacks.History.history``.
+
+        Returns
+        -------
+        dict of str to list of float
+            By name, in the order of the epochs. As with Keras, an epoch in which a series has no value is left out of
+            its list. Of several evaluations in one epoch the last is there.
+        """
+        from . import exports  # noqa: PLC0415
+
+        return exports.to_keras_history(self)
+
+    # -----------------------------------------------------------------------------------------------------------
+
     def _settle(self) -> None:
         """Take in all that waits, in its order."""
         # Garbage that is collected in the midst of this may end the run; what comes of it is taken in below.
@@ -506,8 +626,10 @@ class History:
 
     def _take_batches(self, events: list[BatchEnded]) -> None:
         steps = np.array([event.step for event in events], dtype=np.float64)
-        self.clock.steps.extend(steps)
-        self.clock.values.extend([event.time for event in events])
+        times = np.array([event.time for event in events], dtype=np.float64)
+        known = ~np.isnan(times)
+        self.clock.steps.extend(steps[known])
+        self.clock.values.extend(times[known])
         logged = [event.values for event in events]
         names = logged[0].keys()
         try:
@@ -541,11 +663,13 @@ class History:
         return self._index.get((granularity, name))
 
     def epoch_of(self, steps: Floats) -> Floats:
-        """Return the epoch, counted from 0, that each step fell in."""
+        """Return the epoch, counted from 0, that each step fell in; NaN in a run that tells of no epochs."""
+        if not self.spans:
+            return np.full(len(steps), np.nan)
         firsts, epochs = Column(), Column()
         firsts.extend([span.first for span in self.spans])
         epochs.extend([span.epoch for span in self.spans])
-        at = firsts.array().searchsorted(steps, side="left") - 1
+        at = (firsts.array().searchsorted(steps, side="left") - 1).clip(min=0)
         found: Floats = epochs.array()[at]
         return found
 
@@ -618,7 +742,8 @@ class History:
             validated = isinstance(event, Evaluated) or any(
                 self._points("epoch", name).series.split == "validation" for name in event.values
             )
-            self.validating += max(event.time - self._idle_since, 0.0) if validated else 0.0
+            # In this order, for where nobody knows when the batch ended the difference is NaN.
+            self.validating += max(0.0, event.time - self._idle_since) if validated else 0.0
             self._idle_since = event.time
 
     def _end_epoch(self, event: EpochEnded) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,17 @@ Kind = Literal["batch", "running", "epoch", "evaluation", "smoothed", "window", 
 
 LEARNING_RATE = "learning rate"
 _VALIDATION = "val_"
+
+_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "eval": "validation",
+}
+_BEFORE = rf"({'|'.join(_WORDS)})[_/.\- ](.+)"
+_AFTER = rf"(.+)[_/.\- ]({'|'.join(_WORDS)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +69,18 @@ class Series:
         if name.startswith(_VALIDATION) and len(name) > len(_VALIDATION):
             return cls(name, granularity, granularity, name.removeprefix(_VALIDATION), "validation")
         return cls(name, granularity, granularity, name, "train")
+
+
+def parsed(name: str) -> tuple[Split | None, str]:
+    """Take a name that a person gave apart into the split that it tells, if any, and the metric.
+
+    ``train_loss``, ``val/loss`` and ``loss_val`` tell one, and Lightning's ``_step`` and ``_epoch`` are of no metric.
+    """
+    plain = re.sub(r"/dataloader_idx_\d+$", "", name)
+    plain = re.sub(r"(?<=.)(?<!per)_(step|epoch)$", "", plain)
+    split = None
+    if found := re.fullmatch(_BEFORE, plain, re.IGNORECASE):
+        split, plain = _WORDS[found[1].lower()], found[2]
+    elif found := re.fullmatch(_AFTER, plain, re.IGNORECASE):
+        split, plain = _WORDS[found[2].lower()], found[1]
+    return split, "loss" if plain.lower() == "loss" else plain

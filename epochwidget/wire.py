@@ -34,7 +34,8 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     error      text or null: what made it fail, one line
     purpose    "training", or "lr search" for a run that is to be drawn over its learning rate
     started    seconds since 1970
-    elapsed    seconds it has taken; what passed between its end and its going on is not in it
+    elapsed    seconds it has taken; what passed between its end and its going on is not in it. 0 in a run that was
+               read from a file which does not say
     remaining  seconds or null
     watching   seconds of the training that watching it has cost so far, as measured by `History.watching`; set
                against ``elapsed``, the share of it. In a run's last frame that frame itself is not counted

@@ -754,7 +754,7 @@ def test_an_interrupt_leaves_the_old_file(past, path, monkeypatch):
     ("event", "told"),
     [
         (Marked("a", 0, float("nan"), "here"), "the description.marks[0].time has to be a finite number, got nan"),
-        (BatchEnded("a", 0, 0, 1, float("nan"), {}), "values_clock[0] has to be finite, got nan"),
+        (BatchEnded("a", 0, 0, 1, float("-inf"), {}), "values_clock[0] has to be finite, got -inf"),
     ],
 )
 def test_what_could_not_be_loaded_is_not_saved(path, event, told):

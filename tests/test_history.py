@@ -94,6 +94,25 @@ def test_what_is_read_is_the_readers_own():
     assert (made.batch["loss"].tolist(), made.batch.steps("loss").tolist()) == ([1], [1])
 
 
+def test_a_batch_of_which_nobody_knows_when_it_ended_is_on_no_clock():
+    made = history(
+        began(0),
+        ended(1, {"loss": 1.0}, at=np.nan),
+        ended(2, {"loss": 2.0}, at=5.0),
+        ended(3, {"loss": 3.0}, at=np.nan),
+        finished(0, 3, {"val_loss": 1.0}, at=9.0),
+        RunEnded("a", 3, 9.0, "completed"),
+    )
+    assert made.batch["loss"].tolist() == [1, 2, 3]
+    assert (made.clock.steps.array().tolist(), made.clock.values.array().tolist()) == ([2], [5])
+    assert (made.elapsed, made.validating) == (9, 0)
+
+
+def test_where_nobody_tells_of_epochs_they_are_nan():
+    made = history(ended(1, {"loss": 1.0}), ended(2, {"loss": 1.0}))
+    np.testing.assert_array_equal(made.batch.epochs("loss"), [np.nan, np.nan])
+
+
 def test_a_second_start_of_an_epoch_tells_more_of_the_same():
     made = history(began(0), ended(1, {}), began(0, 1, batches=9, epochs=4))
     assert [(span.epoch, span.first, span.batches) for span in made.spans] == [(0, 0, 9)]

@@ -20,17 +20,19 @@ LAYERS = {
     "panels": {"errors", "series"},
     "scalars": {"columns"},
     # Those who take a history out of the kernel only where it is asked for that.
-    "history": {"columns", "events", "files", "pictures", "scalars", "series", "watching"},
+    "history": {"columns", "events", "exports", "files", "pictures", "scalars", "series", "watching"},
     "smoothing": {"columns"},
     "outputs": set(),
     "pages": set(),
     "replacing": set(),
     "background": {"cell"},
+    "exports": {"columns", "history", "replacing", "series"},  # the history for its annotations
     "bus": {"events", "history"},
     "files": {"bus", "columns", "events", "history", "replacing", "series", "watching"},
     "cell": {"run"},  # for its annotations
     "resuming": {"bus", "errors", "history"},
     "run": {"bus", "cell", "errors", "events", "history", "resuming", "scalars", "series", "watching"},
+    "importers": {"bus", "errors", "events", "history", "series", "watching"},
     "iterations": {"bus", "resuming", "run", "series"},
     "wire": {"columns", "history", "panels"},
     "pictures": {"columns", "history", "panels", "scalars", "series", "smoothing", "wire"},
@@ -113,8 +115,8 @@ def test_the_core_names_no_framework(path):
 
 
 def test_importing_the_package_imports_no_framework():
-    """Whoever trains with one framework waits for no other, and pandas and matplotlib are not waited for at all."""
-    heavy = [*FRAMEWORKS, "matplotlib", "pandas"]
+    """Whoever trains with one framework waits for no other, and pandas and the like are not waited for at all."""
+    heavy = [*FRAMEWORKS, "matplotlib", "pandas", "tensorboard"]
     asked = f"import sys, epochwidget; print([name for name in {heavy} if name in sys.modules])"
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert told.stdout.strip() == "[]"

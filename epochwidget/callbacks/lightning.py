@@ -16,7 +16,6 @@ make a device wait, or one process for the others. So
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -34,7 +33,7 @@ from ..history import History
 from ..resuming import resumption
 from ..run import Run
 from ..scalars import rates, scalar, to_floats
-from ..series import LEARNING_RATE, Granularity, Kind, Series, Split
+from ..series import LEARNING_RATE, Granularity, Kind, Series, Split, parsed
 
 _log = logging.getLogger("epochwidget")
 
@@ -483,7 +482,7 @@ class _Fit:
         """Return the name in the history of what is logged in training or validation, declared."""
         key = granularity, split, original
         if key not in self._names:
-            marked, metric = _parse(original)
+            marked, metric = parsed(original)
             name = original
             if marked is None and split == "validation" and self._is_of_training(original):
                 name = f"val_{original}"
@@ -498,30 +497,6 @@ class _Fit:
 
     def _is_of_training(self, name: str) -> bool:
         return name == "loss" or any(result.meta.name == name for result in self._training.values())
-
-
-_WORDS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "eval": "validation",
-}
-_BEFORE = re.compile(rf"({'|'.join(_WORDS)})[_/.\- ](.+)", re.IGNORECASE)
-_AFTER = re.compile(rf"(.+)[_/.\- ]({'|'.join(_WORDS)})", re.IGNORECASE)
-
-
-def _parse(name: str) -> tuple[Split | None, str]:
-    """Take a name apart into the split that it tells, if any, and the metric."""
-    plain = re.sub(r"/dataloader_idx_\d+$", "", name)
-    plain = re.sub(r"(?<=.)(?<!per)_(step|epoch)$", "", plain)
-    split = None
-    if found := _BEFORE.fullmatch(plain):
-        split, plain = _WORDS[found[1].lower()], found[2]
-    elif found := _AFTER.fullmatch(plain):
-        split, plain = _WORDS[found[2].lower()], found[1]
-    return split, "loss" if plain.lower() == "loss" else plain
 
 
 def _are_alike(one: float, other: float) -> bool:

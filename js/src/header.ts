@@ -116,7 +116,8 @@ function batchText({ epoch, batch, batches }: RunFacts): string {
 export function timeText(run: Pick<Run, "facts" | "heard" | "pace">, now: number): string {
   const { status, elapsed, remaining } = run.facts;
   const since = status === "running" && run.heard !== null ? Math.max(0, (now - run.heard) / 1000) : 0;
-  const parts = [duration(elapsed + since)];
+  // A run that was read from a file may not tell how long it took.
+  const parts = status === "running" || elapsed > 0 ? [duration(elapsed + since)] : [];
   if (status === "running" && remaining !== null) parts.push(`${duration(remaining - since)} left`);
   if (run.pace !== null)
     parts.push(`${run.pace >= 99.5 ? count(run.pace) : run.pace.toPrecision(3)} batch/s`);

@@ -228,7 +228,7 @@ export class Runs {
 
 function stateText({ facts }: Run): string {
   const word = STATE_WORDS[facts.status];
-  return facts.status === "running" ? word : `${word} ${duration(facts.elapsed)}`;
+  return facts.status === "running" || facts.elapsed === 0 ? word : `${word} ${duration(facts.elapsed)}`;
 }
 
 function bestShort(run: Run, { directions }: Settings): string {

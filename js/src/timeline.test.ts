@@ -63,6 +63,13 @@ describe("on the axis epoch", () => {
     expect(line.markPlace({ step: 0, text: "early stopping", epoch: 2 })).toBe(2);
   });
 
+  test("a run of which nobody knows when its batches ended stands at its steps where time is asked for", () => {
+    for (const axis of ["time", "wall"] as const) {
+      const line = new Timeline(run(30, [0, 0, 10], [1, 10, 20]), axis);
+      expect([line.axis, line.start, line.end, line.position(20)]).toEqual(["step", 0, 30, 20]);
+    }
+  });
+
   test("steps and places lead to one another", () => {
     const line = new Timeline(run(30, [0, 0, 10], [1, 10, 20]), "epoch");
     for (let step = 1; step <= 30; step++) expect(line.step(line.position(step))).toBe(step);

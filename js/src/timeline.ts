@@ -52,7 +52,10 @@ export class Timeline {
     this.#starts =
       axis === "wall" ? [[0, 0, run.facts?.started ?? 0], ...(run.facts?.resumed ?? [])] : [[0, 0, 0]];
     // A run that tells of epochs alone has no steps to stand at.
-    this.axis = run.lastStep === 0 && spans.length > 0 ? "epoch" : axis;
+    const epochsAlone = run.lastStep === 0 && spans.length > 0;
+    // Of a run that was read from a file nobody may know when anything was.
+    const clockless = timed && this.#clock === null && run.lastStep > 0;
+    this.axis = epochsAlone ? "epoch" : clockless ? "step" : axis;
     if (spans.length === 0) spans.push([0, 0, null]);
     spans.forEach(([epoch, first, batches], k) => {
       const next = spans[k + 1];

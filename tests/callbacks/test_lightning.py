@@ -264,33 +264,6 @@ def test_names_of_one_metric_meet_on_one_panel() -> None:
         assert (table.series(name).metric, table.series(name).split) == (metric, split)
 
 
-@pytest.mark.parametrize(
-    ("name", "split", "metric"),
-    [
-        ("train_loss", "train", "loss"),
-        ("loss_step", None, "loss"),
-        ("Loss/train", "train", "loss"),
-        ("valid_loss", "validation", "loss"),
-        ("val/loss", "validation", "loss"),
-        ("Validation Loss", "validation", "loss"),
-        ("loss_val", "validation", "loss"),
-        ("val_acc_epoch", "validation", "acc"),
-        ("val_acc/dataloader_idx_1", "validation", "acc"),
-        ("eval.f1", "validation", "f1"),
-        ("train_loss_step", "train", "loss"),
-        ("seconds_per_epoch", None, "seconds_per_epoch"),
-        ("g_loss", None, "g_loss"),
-        ("interval", None, "interval"),
-        ("training", None, "training"),
-        ("val", None, "val"),
-        ("epoch", None, "epoch"),
-        ("_step", None, "_step"),
-    ],
-)
-def test_a_name_is_taken_apart(name: str, split: str | None, metric: str) -> None:
-    assert adapter._parse(name) == (split, metric)
-
-
 def test_what_the_module_logs_when_the_epoch_has_ended_belongs_to_that_epoch() -> None:
     """The hook of the module comes after the callbacks'. What it logs every second epoch is not repeated."""
 
