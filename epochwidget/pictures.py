@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,8 +28,17 @@ if TYPE_CHECKING:
     from .history import History, Points, Span
 
 # Okabe and Ito's, darkened where they stand on white; the page's light theme has the same.
-_TRAIN, _MEAN, _VALIDATION, _RATE, _MUTED = "#0072b2", "#003f66", "#d55e00", "#00805c", "#6b7280"
-_OTHERS = ("#b0528e", "#946c00", "#2a86bf", _RATE, _MUTED)
+COLOURS = {
+    "train": "#0072b2",
+    "mean": "#003f66",
+    "validation": "#d55e00",
+    "purple": "#b0528e",
+    "yellow": "#946c00",
+    "sky": "#2a86bf",
+    "rate": "#00805c",
+    "muted": "#6b7280",
+}
+_OTHERS = [COLOURS[name] for name in ("purple", "yellow", "sky", "rate", "muted")]
 _TEXT, _FAINT, _GRID = "#1f2328", "#57606a", "#e3e6ea"
 
 # As many points of a line as a picture can show; lowest and highest of each stretch are among them.
@@ -149,7 +158,7 @@ def _title(history: History, panels: int) -> str:
 def _panels(history: History, view: View) -> dict[str, list[_Line]]:
     """Return the lines of each panel: the loss first, the learning rate last."""
     parts = history.parts()
-    place = _Places(parts.spans, history.step, view)
+    place = Places(parts.spans, history.step, view)
     found: dict[str, list[_Line]] = {}
     for points in parts.points[1:]:
         series, count = points.series, len(points)
@@ -158,16 +167,20 @@ def _panels(history: History, view: View) -> dict[str, list[_Line]]:
             line = _Line(points, place.of(series, steps, epochs), points.values.array(0, count))
             found.setdefault(panel(series), []).append(line)
     for title, lines in found.items():
-        found[title] = [line for line in lines if _is_wanted(line, lines, view.granularity)]
-    ranks = {title: k - len(view.order) for k, title in enumerate(view.order)}
-    ranks = {"loss": 0, LEARNING_RATE: 2, **ranks}
-    titles = sorted((title for title in found if title not in view.closed), key=lambda title: ranks.get(title, 1))
-    return {title: found[title] for title in titles}
+        here = [line.points.series for line in lines]
+        found[title] = [line for line in lines if is_wanted(line.points.series, here, view.granularity)]
+    return {title: found[title] for title in in_order(found, view.order) if title not in view.closed}
 
 
-def _is_wanted(line: _Line, lines: Sequence[_Line], granularity: str) -> bool:
-    series = line.points.series
-    others = [other.points.series for other in lines if other is not line]
+def in_order(titles: Iterable[str], order: Sequence[str] = ()) -> list[str]:
+    """Return the titles of panels in their order: what was put first, the loss, and the learning rate last."""
+    ranks = {"loss": 0, LEARNING_RATE: 2, **{title: k - len(order) for k, title in enumerate(order)}}
+    return sorted(titles, key=lambda title: ranks.get(title, 1))
+
+
+def is_wanted(series: Series, panel: Iterable[Series], granularity: str) -> bool:
+    """Tell whether a series of a panel belongs to a view, as on the page."""
+    others = [other for other in panel if other != series]
     # The running mean stays out of the plot as long as the batches' own values are there to be seen.
     if series.kind == "running" and any(
         other.kind != "running" and other.granularity == series.granularity and other.split == series.split
@@ -179,7 +192,7 @@ def _is_wanted(line: _Line, lines: Sequence[_Line], granularity: str) -> bool:
     return not any(other.granularity == granularity and other.split == series.split for other in others)
 
 
-class _Places:
+class Places:
     """Where points stand on the x axis, as on the page (``js/src/timeline.ts``)."""
 
     def __init__(self, spans: Sequence[Span], step: int, view: View) -> None:
@@ -253,14 +266,13 @@ def _draw_line(
         for other in lines
         if other.points.series.granularity == series.granularity
     )
-    own = {"validation": _VALIDATION}.get(series.split, _TRAIN)
-    colour = _RATE if series.metric == LEARNING_RATE else own
+    colour = COLOURS["rate" if series.metric == LEARNING_RATE else series.split]
     twins = [other.points.series for other in lines[:rank]]
     same = sum(other.granularity == series.granularity and other.split == series.split for other in twins)
     if same:
         colour = _OTHERS[(same - 1) % len(_OTHERS)]
     elif is_mean(series):
-        colour = _MEAN
+        colour = COLOURS["mean"]
     name = series.name if alone > 1 else label(series)
     last = _number(values[-1])
     faults = int((~np.isfinite(values)).sum())
@@ -348,7 +360,7 @@ def _plot(axes: Axes, places: Floats, values: Floats, is_log: bool, **look: Any)
 
 
 def _draw_frame(axes: Axes, history: History, title: str, view: View, *, is_lead: bool) -> None:
-    place = _Places(history.spans, history.step, view)
+    place = Places(history.spans, history.step, view)
     axes.set_title(_plain(title), loc="left", fontsize=9, color=_TEXT)
     axes.set_xlabel("epoch" if place.in_epochs else "step", fontsize=8, color=_FAINT)
     axes.tick_params(labelsize=7, colors=_FAINT, length=0)
@@ -365,7 +377,7 @@ def _draw_frame(axes: Axes, history: History, title: str, view: View, *, is_lead
         by_epoch = place.in_epochs and mark.epoch is not None
         rate = Series("", "batch", "batch", "", "train")
         at = float(mark.epoch or 0) if by_epoch else float(place.of(rate, np.array([float(mark.step)]), np.zeros(1))[0])
-        axes.axvline(at, color=_MUTED, lw=0.9)
+        axes.axvline(at, color=COLOURS["muted"], lw=0.9)
         axes.annotate(
             _plain(_short(mark.text, 24)),
             (at, 1),

@@ -35,6 +35,7 @@ LAYERS = {
     "importers": {"bus", "errors", "events", "history", "series", "watching"},
     "iterations": {"bus", "resuming", "run", "series"},
     "wire": {"columns", "history", "panels"},
+    "bqplot": {"bus", "events", "history", "panels", "pictures", "wire"},
     "pictures": {"columns", "history", "panels", "scalars", "series", "smoothing", "wire"},
     "settings": {"history", "panels"},
     "widget": {
