@@ -27,6 +27,9 @@ from .settings import Settings, find_run
 if TYPE_CHECKING:
     from .pictures import View
 
+# What stands where neither view nor picture can be shown; the same at all times, as `repr` is.
+_SUMMARY = "EpochWidget(): loss, metrics and learning rate, live; run the notebook to see them."
+
 # At most 20 messages a second and a snapshot each second, and more rarely where these take a processor longer than
 # this share of the time: about 1 ms a message on a slow machine, and more for snapshots of long runs.
 _SEND_EVERY, _SEND_SHARE = 0.05, 0.005
@@ -212,6 +215,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         if shown is None:
             return None
         bundle, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        bundle = {**bundle, "text/plain": _SUMMARY}
         picture = self._drawn()
         if picture is not None:
             bundle = {**bundle, "image/png": b64encode(picture).decode()}

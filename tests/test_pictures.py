@@ -146,7 +146,7 @@ with ew.Run("a") as run:
     run.log(loss=1.0)
 assert png(run.history, View()) is None
 bundle, _ = ew.EpochWidget()._repr_mimebundle_()
-assert "image/png" not in bundle and bundle["text/plain"] == "EpochWidget()"
+assert "image/png" not in bundle and bundle["text/plain"].startswith("EpochWidget(): ")
 try:
     run.history.plot()
 except ImportError as error:

@@ -264,7 +264,7 @@ def test_the_text_of_a_widget_is_the_same_before_during_and_after_a_run(bus, sho
     widget, texts = show(), []
 
     def look():
-        texts.extend([repr(widget), widget._repr_mimebundle_()[0]["text/plain"]])
+        texts.extend([repr(widget), widget._repr_mimebundle_()[0]["text/plain"].partition(": ")[0]])
 
     look()
     with Run("a", bus=bus) as run:
