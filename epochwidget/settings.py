@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from math import isfinite
@@ -65,6 +66,10 @@ class _Panels(traitlets.List):
     def validate(self, obj: Any, value: Any) -> Any:
         panels = []
         for item in super().validate(obj, value):
+            if isinstance(item, Mapping) and not {"title", "metrics"} <= set(item) <= {"title", "metrics", "scale"}:
+                raise traitlets.TraitError(
+                    f"{self.name} holds {item!r}: a panel has a title and metrics, and a scale if need be."
+                )
             try:
                 panels.append(Panel(**item) if isinstance(item, Mapping) else item)
             except (TypeError, ValueError) as error:
@@ -80,6 +85,20 @@ class _Panels(traitlets.List):
     def told(panels: list[Panel], _widget: Any) -> list[dict[str, Any]]:
         """Return what goes over the wire."""
         return [{"title": panel.title, "metrics": list(panel.metrics), "scale": panel.scale} for panel in panels]
+
+
+class _Lines(traitlets.List):
+    """A list of lines, each named as the page does: ``"batch:loss"``, or ``"!batch:running_loss"`` to show it."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        lines = super().validate(obj, value)
+        for line in lines:
+            if not re.fullmatch(r"!?(batch|epoch):.+", line, re.DOTALL):
+                raise traitlets.TraitError(
+                    f"{self.name} names lines by granularity and series, as 'batch:loss' to hide one or "
+                    f"'!batch:running_loss' to show one; got {line!r}."
+                )
+        return lines
 
 
 class _Stretch(traitlets.List):
@@ -118,7 +137,7 @@ class Settings(traitlets.HasTraits):
     unclipped = traitlets.List(traitlets.Unicode()).tag(sync=True)
     gap = traitlets.Bool(False).tag(sync=True)
     directions = _Words("a metric", "min", "max").tag(sync=True)
-    hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    hidden = _Lines(traitlets.Unicode()).tag(sync=True)
     panels = _Panels().tag(sync=True, to_json=_Panels.told)
     order = traitlets.List(traitlets.Unicode()).tag(sync=True)
     closed = traitlets.List(traitlets.Unicode()).tag(sync=True)

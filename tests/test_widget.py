@@ -121,6 +121,9 @@ def test_the_bus_has_to_be_one():
         ("height", 10),
         ("height", 100_000),
         ("hidden", [3]),
+        ("hidden", ["loss"]),
+        ("hidden", "loss"),
+        ("panels", [{"title": "x"}]),
         ("title", 3),
         ("run", None),
         ("zoom", [3, 1]),
@@ -216,6 +219,15 @@ def test_the_page_knows_every_setting_and_its_default(show):
             "or [] for all there is; got (2, 2).",
         ),
         ({"smoothing": 1}, "smoothing has to be a number from 0 to 0.999, got 1."),
+        (
+            {"hidden": ["loss"]},
+            "hidden names lines by granularity and series, as 'batch:loss' to hide one or '!batch:running_loss' to "
+            "show one; got 'loss'.",
+        ),
+        (
+            {"panels": [{"title": "x"}]},
+            "panels holds {'title': 'x'}: a panel has a title and metrics, and a scale if need be.",
+        ),
         (
             {"runs": ["resnet"]},
             "runs knows no run 'resnet' (did you mean 'resnet18'?); on this bus there are: 'resnet18 · run 1'.",
