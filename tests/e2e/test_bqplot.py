@@ -12,7 +12,7 @@ Open = Callable[..., Notebook]
 
 SHOW = "import time\nimport epochwidget as ew\nfrom epochwidget.bqplot import Dashboard\nDashboard()"
 TRAIN = """
-with ew.Run("digits", epochs=60) as run:
+with ew.Run("digits", epochs=200) as run:
     for epoch in run.epochs():
         for batch in run.batches(range(20)):
             run.log(loss=1 / (1 + batch + 20 * epoch), accuracy=0.5)
@@ -31,7 +31,10 @@ def test_lines_come_live_and_the_toggle_works_while_the_kernel_trains(open_noteb
     loss = shown.filter(has_text="loss")
     paths = "box => [...box.querySelectorAll('path.line')].map(path => path.getAttribute('d')).join()"
     before = loss.evaluate(paths)
-    page.wait_for_timeout(1500)
+    for _ in range(100):
+        if loss.evaluate(paths) != before:
+            break
+        page.wait_for_timeout(100)
     assert loss.evaluate(paths) != before, "it goes on while the cell runs"
     assert "train batch" in loss.inner_text()
     page.get_by_role("button", name="Epoch", exact=True).click()
