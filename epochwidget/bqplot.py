@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from weakref import ref
 
 try:
@@ -73,11 +73,7 @@ def figure(
     """
     if not isinstance(history, History):
         raise TypeError(f"figure() needs a history, as ew.runs[-1] or callback.history are, got {history!r}.")
-    if granularity not in get_args(Granularity):
-        raise ValueError(f"figure(granularity=...) is one of 'both', 'batch', 'epoch', got {granularity!r}.")
-    if x_axis not in ("epoch", "step"):
-        raise ValueError(f"figure(x_axis=...) is one of 'epoch', 'step', got {x_axis!r}.")
-    plot = _Plot(metric, View(granularity, x_axis))
+    plot = _Plot(metric, View.of("figure", granularity, x_axis=x_axis))
     plot.show([history])
     weakly = ref(plot.figure)
     plot.figure._epochwidget = plot  # as long as the figure lives

@@ -373,7 +373,7 @@ class History:
         from . import pictures  # noqa: PLC0415 - for those who ask for a picture
 
         return pictures.shown_by_ipython(
-            pictures.draw(self, pictures.View.of(granularity, x_axis=x_axis, smoothing=smoothing, log=log))
+            pictures.draw(self, pictures.View.of("plot", granularity, x_axis=x_axis, smoothing=smoothing, log=log))
         )
 
     def add(self, event: Event) -> None:

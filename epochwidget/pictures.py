@@ -65,17 +65,17 @@ class View(NamedTuple):
     means_at: str = "middle"
 
     @classmethod
-    def of(cls, granularity: Any, *, x_axis: Any, smoothing: Any, log: Any) -> View:
-        """Return a view of what a person asked for, or raise."""
+    def of(cls, method: str, granularity: Any, *, x_axis: Any, smoothing: Any = 0.9, log: Any = False) -> View:
+        """Return a view of what a person asked `method` for, or raise."""
         for name, value, accepted in (
             ("granularity", granularity, ("both", "batch", "epoch")),
             ("x_axis", x_axis, ("epoch", "step")),
         ):
             if value not in accepted:
-                raise ValueError(f"plot({name}=...) is one of {', '.join(map(repr, accepted))}, got {value!r}.")
+                raise ValueError(f"{method}({name}=...) is one of {', '.join(map(repr, accepted))}, got {value!r}.")
         weight = float(scalar("smoothing", smoothing))
         if not 0 <= weight <= 0.999:
-            raise ValueError(f"plot(smoothing=...) has to be a number from 0 to 0.999, got {smoothing!r}.")
+            raise ValueError(f"{method}(smoothing=...) has to be a number from 0 to 0.999, got {smoothing!r}.")
         return cls(granularity, x_axis, weight, bool(log))
 
 
@@ -149,7 +149,7 @@ def shown_by_ipython(figure: Figure) -> Figure:
 
 
 def _title(history: History, panels: int) -> str:
-    status = {"completed": "finished", "failed": "failed", "stopped": "stopped", "running": "running"}[history.status]
+    status = "finished" if history.status == "completed" else history.status
     done = f"{len(history.spans)} epochs, " if history.spans else ""
     left_out = f" · {panels - _MOST_PANELS} more panels" if panels > _MOST_PANELS else ""
     return f"{_short(history.title, 60)} · {status}, {done}{history.step} batches{left_out}"
@@ -157,6 +157,7 @@ def _title(history: History, panels: int) -> str:
 
 def _panels(history: History, view: View) -> dict[str, list[_Line]]:
     """Return the lines of each panel: the loss first, the learning rate last."""
+    history.fold()
     parts = history.parts()
     place = Places(parts.spans, history.step, view)
     found: dict[str, list[_Line]] = {}

@@ -67,6 +67,15 @@ def test_means_may_stand_at_the_end_and_steps_on_the_axis(bus):
             np.testing.assert_allclose(line.get_xdata(), [1, 2, 3])
 
 
+def test_of_a_run_that_goes_on_all_is_drawn_that_was_logged(bus):
+    run = ew.Run("a", bus=bus)
+    for step in range(30):
+        run.log(loss=float(step))
+    axes = run.history.plot(x_axis="step", smoothing=0).get_axes()[0]
+    np.testing.assert_array_equal(drawn(axes, 30)[:, 1], np.arange(30))
+    run.end()
+
+
 def test_a_spike_ruins_no_axis_and_is_told(bus):
     with ew.Run("a", bus=bus) as run:
         for step in range(200):
