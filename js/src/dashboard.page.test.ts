@@ -361,6 +361,21 @@ describe("runs", () => {
     expect(root.querySelector(".ew-runs")!.textContent).toContain("run 1 1.200 finished 1:00");
   });
 
+  test("a run of another name that has just begun keeps the room of the one before", async () => {
+    const { model, root } = await mount();
+    const before = root.querySelector<HTMLElement>(".ew-panels")!.offsetHeight;
+    model.append(
+      encode({ id: "next", name: "next", status: "running", started: 1_800_000_000, epoch: 0, epochs: 3 }),
+    );
+    await vi.waitFor(() => expect(root.querySelector(".ew-title")!.textContent).toBe("next"));
+    const waiting = root.querySelector<HTMLElement>(".ew-empty")!;
+    expect(waiting.textContent).toBe("Waiting for the first batch.");
+    expect(waiting.offsetHeight).toBeGreaterThanOrEqual(before);
+    model.assign("smoothing", 0.5);
+    expect(waiting.offsetHeight).toBeGreaterThanOrEqual(before);
+    expect(before).toBeGreaterThan(250);
+  });
+
   test("unless more are asked for, those of another name are not drawn beside the newest", async () => {
     const named = (name: string, k: number) => training(2, { id: name, name, started: 1_700_000_000 + k });
     const all = ["a · run 1", "b · run 2", "a · run 3", "a · run 4", "a · run 5"].map(named);

@@ -278,6 +278,10 @@ export class View {
       seen.length > 0 ? "" : panels.length > 0 ? "All panels are closed: ⋯ opens them again." : nothing,
     );
     this.#empty.hidden = seen.length > 0;
+    // A run that has just begun keeps the room of the one before it until its first batch.
+    if (seen.length > 0) this.#empty.style.minHeight = "";
+    else if (!isOver && this.#empty.style.minHeight === "")
+      this.#empty.style.minHeight = `${this.#panels.offsetHeight}px`;
     this.#layOut(seen, scene, awake);
     this.#table.root.hidden = !settings.table || settings.compact;
     if (settings.table) this.#table.update(first.run, seen);
