@@ -8,11 +8,12 @@ batch's own values are taken where they arise. While a run is watched, ``model.t
 2. takes Keras's own training step, in which each metric counts the batch from zero, gives its result over that batch
    alone, and then adds what it has counted to its state: ``logs`` and ``History`` are bit for bit what they would have
    been, for ``0 + batch`` is exact,
-3. hands these numbers out, and nothing of it changes the training.
+3. hands these numbers and its logs out in one tensor, and nothing of it changes the training.
 
-On TensorFlow they leave the step in one tensor with the logs, which Keras reads after every batch anyway. On PyTorch,
-and on TensorFlow where one execution has several steps, of which Keras reads the last alone, they stay on the device
-and are read about every 0.1 s.
+On TensorFlow Keras reads the logs after every batch: one tensor of all numbers costs no more than the logs do alone. On
+PyTorch, and on TensorFlow where one execution has several steps, the tensors wait on the device and are read about
+every 0.1 s. There Keras may leave the end of a batch to other threads while the next one is trained, unless a callback
+has a hook for it. None of ours is needed where the step is watched, and so Keras is told (``async_safe``).
 
 The model's weights, optimizer, metrics and compiled state are untouched, and the train function that was there comes
 back when the run ends.
@@ -23,8 +24,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
+from math import isnan
 from time import perf_counter
 from types import FrameType, FunctionType
 from typing import Any
@@ -39,12 +41,14 @@ from ..errors import check_version, checked_name, harmless, harmless_for_batches
 from ..history import History
 from ..resuming import resumption
 from ..run import Run
-from ..series import LEARNING_RATE, Series
+from ..series import LEARNING_RATE, Kind, Series
 from ..watching import counted
 
 check_version("keras", keras.__version__, "3.8", "4")
 
+# When what has ended is read: after so many seconds, or so many executions.
 _READ_EVERY = 0.1
+_ROOM = 512
 
 # What is used here of a model and not promised by Keras.
 _NEEDED = ("_loss_tracker", "_compile_loss", "_compile_metrics", "train_function", "make_train_function")
@@ -67,8 +71,8 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     Those of an epoch are Keras's own: ``loss``, ``val_loss``, ... What other callbacks add to the logs of an epoch, as
     ``ReduceLROnPlateau`` does, is among them if those callbacks stand before this one.
 
-    With ``steps_per_execution`` each of an execution's batches has its own values. The running mean, which Keras gives
-    once an execution, stands at its last batch.
+    With ``steps_per_execution`` each of an execution's batches has its values, the running mean too, which Keras itself
+    tells of the last alone.
 
     What ``EarlyStopping`` did is marked: where it stopped, and the end of the epoch whose weights it brought back; and
     so is what ``ModelCheckpoint`` saved, at the batch after which it did.
@@ -122,7 +126,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._run: Run | None = None
         self._step: _WatchedStep | None = None
-        self._ended: list[tuple[float, int, dict[str, Any]]] = []
+        self._ended: list[tuple[float, int, Mapping[str, Any]]] = []  # when, which batch or how many rows, logs
         self._names: dict[str, str] = {}
         self._due = 0.0
         self._batches = 0
@@ -136,6 +140,12 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is for another training: it takes along what it was made of.
         return partial(type(self), self._name, bus=self._bus), ()
+
+    @property
+    def async_safe(self) -> bool:
+        """Whether Keras may call the hooks of a batch's end in a thread of its own, what it asks before a training."""
+        hooks = ("on_batch_end", "on_train_batch_end", "on_test_batch_end", "on_predict_batch_end")
+        return all(getattr(type(self), hook) is getattr(EpochCallback, hook) for hook in hooks)
 
     @property
     def history(self) -> History:
@@ -152,7 +162,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._run.lives_within_call(self._finish)
         self._ended, self._names, self._due = [], {}, 0.0
         self._rate_name = "lr"
-        fit = _callbacks_of_fit()
+        fit, is_of_keras = _callbacks_of_fit()
         others = [] if fit is None else fit.callbacks
         self._stoppers = [one for one in others if isinstance(one, keras.callbacks.EarlyStopping)]
         savers = [one for one in others if isinstance(one, keras.callbacks.ModelCheckpoint)]
@@ -162,9 +172,16 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._after_savers = _AfterSavers(savers, self._mark_checkpoint)
             fit.callbacks.append(self._after_savers)
         _take_off(self.model)  # what an interrupt may have left there of an earlier run
+        self._watch(fit)
+        if not is_of_keras:
+            _hear_ends_at_once(fit)
+
+    def _watch(self, fit: Any) -> None:
         self._step = _WatchedStep.on(self.model, fit)
-        if self._step is not None:
-            self._step.begin()
+        if self._step is None:
+            _hear_ends_at_once(fit)
+        else:
+            self._step.begin(self._collect)
 
     @harmless
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -172,22 +189,73 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         steps = self.params.get("steps") or (self._batches or None)
         self._the_run.begin_epoch(epoch, batches=steps, epochs=self.params.get("epochs"))
         self._batches = 0
+        if self._step is not None:  # where Keras cannot count them, the batch after the last begins and never ends
+            self._step.is_expecting = False
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if self._step is None or not self._step.expect():
+            self._begin_batch(batch)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if self._step is None or self._step.is_expecting:
+            self._take_logs(batch, logs or {})
 
     @harmless_for_batches
-    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if self._step is not None:
-            self._step.expect()
-        elif perf_counter() >= self._due:
+    def _begin_batch(self, batch: int) -> None:
+        """Begin a batch that may not come to the watched step."""
+        if self._step is not None and self._step.is_expecting:
+            self._hand_over()
+            now = perf_counter()
+            while self._batches < batch:  # what another train function took unseen
+                self._end_batch({}, now)
+            if not self._step.is_replaced:
+                self._leave_step()
+        if self._step is not None and self._step.is_replaced:  # as by who makes it anew to thaw a layer
+            self._hand_over()
+            self._step.end()
+            self._watch(self._fit)
+        if self._step is not None:  # it may be within a train function of somebody's own
+            self._step.is_expecting = True
+            return
+        if perf_counter() >= self._due:
             self._rate = _learning_rate(self.model)
             self._iterations = _iterations(self.model)
 
     @harmless_for_batches
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def _collect(self, rows: int, others: Mapping[str, Any]) -> None:
+        """Take note of an execution of the watched step: so many rows at most, and the logs that they do not hold."""
         now = perf_counter()
-        self._ended.append((now, batch, dict(logs or {})))
-        if now >= self._due or (self._step is not None and len(self._ended) >= self._step.room):
+        self._ended.append((now, rows, others))
+        if now >= self._due or len(self._ended) >= _ROOM:
             self._hand_over()
             self._due = perf_counter() + _READ_EVERY
+
+    @harmless_for_batches
+    def _take_logs(self, batch: int, logs: Mapping[str, Any]) -> None:
+        """Take note of a batch that did not come to the watched step, by the logs alone."""
+        if self._step is not None:
+            if getattr(self._fit, "_async_train", False):
+                return  # for this may be another thread, in which the next batch is expected
+            is_replaced = self._step.is_replaced
+            self._leave_step()
+            self._ended.append((perf_counter(), batch, dict(logs)))
+            if is_replaced:
+                self._hand_over()
+                self._watch(self._fit)
+            return
+        now = perf_counter()
+        self._ended.append((now, batch, dict(logs)))
+        if now >= self._due:
+            self._hand_over()
+            self._due = perf_counter() + _READ_EVERY
+
+    def _leave_step(self) -> None:
+        """Go by the logs from now on."""
+        self._hand_over()
+        _hear_ends_at_once(self._fit)
+        if self._step is not None:
+            self._step.end()
+            self._step = None
 
     @harmless
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -219,6 +287,10 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._the_run.mark("checkpoint")
 
     @property
+    def _fit(self) -> Any:
+        return None if self._call is None else self._call()
+
+    @property
     def _the_run(self) -> Run:
         assert self._run is not None, "Keras calls on_train_begin first"
         return self._run
@@ -234,7 +306,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if self._step is not None:
                 self._step.end()
             # The list may be the person's own.
-            fit = None if self._call is None else self._call()
+            fit = self._fit
             if fit is not None and self._after_savers in fit.callbacks:
                 fit.callbacks.remove(self._after_savers)
             self._after_savers = None
@@ -245,29 +317,39 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         ended, self._ended = self._ended, []
         if not ended:
             return
-        kind = "reported" if _has_own_step(self.model) else "running"
-        if "lr" in ended[0][2]:  # a metric of the person's, who knows no other way to see the rate
-            self._rate_name = "learning_rate"
+        kind: Kind = "reported" if _has_own_step(self.model) else "running"
         if self._step is None:
+            self._name_rate(ended[0][2])
             if self._iterations == _iterations(self.model):
                 self._rate = None  # a step of the person's own may leave the model's optimizer alone, as a GAN's does
             for at, batch, logs in ended:
-                values: dict[str, float] = {}
-                self._put(logs, kind, values)
-                self._batch_ended(values, batch, at)
+                told: dict[str, float] = {}
+                self._put(logs, kind, told)
+                self._batch_ended(told, batch, at)
             return
-        rows = self._step.read(self._rate_name)
-        for name in rows[0] if rows else ():
-            if _looks_like_rate(name) and name != self._rate_name:
+        logged, own, rows = self._step.read()
+        self._name_rate(logged)
+        names = [self._named(metric, kind) for metric in logged] + [name or self._rate_name for name in own]
+        for name in own:
+            if _looks_like_rate(name):  # by its name alone
                 self._the_run.declare(name, metric=name, kind="batch")
-        size = self.model.steps_per_execution
-        for index, (at, _, logs) in enumerate(ended):
-            of_execution = rows[index * size : (index + 1) * size]
-            for own in of_execution[:-1]:
-                self._end_batch(own, at)
-            last = of_execution[-1] if of_execution else {}
-            self._put(logs, kind, last)
-            self._end_batch(last, at)
+        steps = [dict(zip(names, row, strict=True)) for row in rows]
+        if kind == "reported":
+            for values in steps:
+                if isnan(values.get(self._rate_name, 0.0)):
+                    del values[self._rate_name]  # the optimizer has taken no step
+        first = 0
+        for at, size, others in ended:
+            of_execution = steps[first : first + size] or [{}]
+            first += size
+            if others:
+                self._put(others, kind, of_execution[-1])
+            for values in of_execution:
+                self._end_batch(values, at)
+
+    def _name_rate(self, logged: Container[str]) -> None:
+        if "lr" in logged:  # a metric of the person's, who knows no other way to see the rate
+            self._rate_name = "learning_rate"
 
     def _batch_ended(self, logs: dict[str, float], batch: int, at: float) -> None:
         # One call may stand for several steps, and the index of the last overshoots where an epoch ends earlier.
@@ -283,17 +365,21 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches += 1
         self._the_run.batch_ended(values, at=at)
 
-    def _put(self, logs: Mapping[str, Any], kind: Any, values: dict[str, float]) -> None:
+    def _put(self, logs: Mapping[str, Any], kind: Kind, values: dict[str, float]) -> None:
         """Put what Keras reported of a batch into its values, named after its kind."""
         for metric, value in logs.items():
             if type(value) is float and metric in self._names:  # as a rule; this is done for every batch
                 values[self._names[metric]] = value
                 continue
             for part, number in _numbers({metric: value}).items():
-                if part not in self._names:
-                    name = self._names[part] = f"running_{part}" if kind == "running" else part
-                    self._the_run.declare(name, metric=part, kind=kind)
-                values[self._names[part]] = number
+                values[self._named(part, kind)] = number
+
+    def _named(self, metric: str, kind: Kind) -> str:
+        """Return the name of what Keras reported of a metric, and declare it when it is new."""
+        if metric not in self._names:
+            name = self._names[metric] = f"running_{metric}" if kind == "running" else metric
+            self._the_run.declare(name, metric=metric, kind=kind)
+        return self._names[metric]
 
 
 class _AfterSavers(keras.callbacks.Callback):  # type: ignore[misc]
@@ -376,34 +462,43 @@ class _WatchedStep:
         self._unwatched: Any = model.train_function
         self._is_making = False
         self._watched: Any = None
+        self._steps: int = model.steps_per_execution
+        self._collect: Callable[[int, Mapping[str, Any]], None] = _ignore
+        #: Whether an execution of the `fit` is to come.
+        self.is_expecting = False
+        self._logged: list[str] = []
         self._names: list[str] = []
         self._has_own_results = not _has_own_step(model)
         self._has_rate = _learning_rate(model) is not None
         self._applies = False
-        #: How many executions may end before the tape has to be read.
-        self.room = max(512 // model.steps_per_execution, 1)
         self._tape: _TorchTape | _OutputTape | _VariableTape
         if backend == "torch":
             self._tape = _TorchTape()
         elif model.steps_per_execution == 1:
             self._tape = _OutputTape()
         else:
-            self._tape = _VariableTape(2 * self.room * model.steps_per_execution)
+            self._tape = _VariableTape(2 * _ROOM * model.steps_per_execution)
 
-    def begin(self) -> None:
-        """Train by this step from now on."""
+    def begin(self, collect: Callable[[int, Mapping[str, Any]], None]) -> None:
+        """Train by this step from now on, and tell `collect` of each execution.
+
+        It gets how many rows `read` is going to return of it, or fewer in an epoch's last, and the logs that are not in
+        them. It must not raise.
+        """
         model = self._model()
+        self._collect = collect
+        self.is_expecting = False
         if self._watched is None:
             watched = self._make(model)
             setattr(watched, _STEP, self)
             self._watched = watched
         model.train_function = self._watched
-        self.read()  # what was trained meanwhile is of no run
+        self._tape.read()  # what was trained meanwhile is of no run
 
     def _make(self, model: Any) -> Any:
         """Return a train function that takes this step."""
-        if isinstance(self._tape, _TorchTape):
-            return lambda batches: self._take(batches[0])
+        if keras.backend.backend() == "torch":
+            return self._collecting(lambda batches: self._take(batches[0]))
         # `make_train_function` takes the step that it finds on the model. There it stays no longer than that.
         self._is_making = True  # and so it stays if an interrupt comes between these lines
         try:
@@ -414,14 +509,46 @@ class _WatchedStep:
             model.train_function = self._unwatched
             _take_off(model)
         self._is_making = False
-        return self._tape.reading(made) if isinstance(self._tape, _OutputTape) else made
+        return self._collecting(made)
 
-    def expect(self) -> None:
-        """Keep the next execution: what other callbacks train by ``train_on_batch`` comes here, too."""
-        self._tape.expecting = True
+    def _collecting(self, train_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return a train function whose logs are Keras's own again, and which tells of each execution."""
+
+        def train(batches: Any) -> Any:
+            logs = train_function(batches)
+            is_one, self.is_expecting = self.is_expecting, False
+            has_rows = self._tape.take_off(logs, self._logged, keep=is_one)
+            if is_one:
+                self._collect(has_rows * self._steps, self._others(logs) if has_rows else _arrays(logs))
+            return logs
+
+        return train
+
+    def _others(self, logs: Any) -> Mapping[str, Any]:
+        """Return the logs that the rows do not hold."""
+        if not isinstance(logs, dict) or len(logs) == len(self._logged):
+            return {}
+        return _arrays({name: log for name, log in logs.items() if name not in self._logged})
+
+    def expect(self) -> bool:
+        """Expect the next execution to be one of the `fit`; what callbacks train by ``train_on_batch`` comes here, too.
+
+        Returns whether it is expected: not if the one before has not come, or the model has another train function.
+        """
+        if self.is_expecting or self._model().train_function is not self._watched:
+            return False
+        self.is_expecting = True
+        return True
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the model has got another train function since, and one that may be watched as well."""
+        model = self._model()
+        return model.train_function is not self._watched and _is_made_by_keras(model)
 
     def end(self) -> None:
         """Train as before."""
+        self._collect = _ignore
         model = self._model()
         if model is None:
             return
@@ -429,12 +556,10 @@ class _WatchedStep:
             model.train_function = self._unwatched
         _take_off(model)
 
-    def read(self, rate: str = "lr") -> list[dict[str, float]]:
-        """Return the values of each step since the last call, the learning rate under the name that is given."""
-        names = [name or rate for name in self._names]
-        rows = [dict(zip(names, row, strict=True)) for row in self._tape.read()]
-        # The optimizer of a step of the person's own may have taken none.
-        return rows if self._has_own_results else [row if row[rate] == row[rate] else {} for row in rows]
+    def read(self) -> tuple[list[str], list[str], list[list[float]]]:
+        """Return the names of the logs and of the batches' own values, and a row of both for each step since."""
+        rows = self._tape.read()
+        return self._logged, self._names, rows
 
     def _take(self, data: Any) -> Any:
         model = self._model()
@@ -457,12 +582,21 @@ class _WatchedStep:
             if rate is not None:
                 values[""] = rate.used()  # which is no name of a metric
                 self._applies = self._applies or rate.is_of_apply
-            self._names = self._names or list(values)
+            logged = {name: log for name, log in logs.items() if _is_number(log)} if isinstance(logs, dict) else {}
             # A graph that is traced again may know more names. They come too late for the tape.
-            logs = self._tape.write(logs, [values.get(name, float("nan")) for name in self._names])
+            if not self._names:
+                self._logged, self._names = list(logged), list(values)
+            if set(self._logged) <= logged.keys():
+                numbers = [logged[name] for name in self._logged]
+                numbers += [values.get(name, float("nan")) for name in self._names]
+                logs = self._tape.write(logs, self._logged, numbers)
         except Exception:
             _log.exception("[epochwidget] the batches' own values cannot be had; the training goes on.")
         return logs
+
+
+def _ignore(_rows: int, _others: Mapping[str, Any]) -> None:
+    """Collect nothing."""
 
 
 class _UsedRate:
@@ -649,29 +783,35 @@ def _take_off(model: Any) -> None:
             _take_off_one(optimizer, _UsedRate._COMPUTES, "apply")
 
 
-# A tape takes a step's logs and numbers and returns the logs with which the step is to end.
+# A tape takes a step's logs and a row of numbers, of which the first are logs, and returns the logs with which the step
+# is to end. `take_off`, outside of any graph, leaves the logs as they were, and tells whether there are rows of them.
+
+_ROW = "epochwidget"
 
 
 class _TorchTape:
-    """Rows of numbers that wait on the device, to be read together."""
+    """Rows that wait on the device, to be read together."""
 
     def __init__(self) -> None:
         import torch  # noqa: PLC0415 - Keras has imported the backend that it uses, and no other
 
         self._torch = torch
         self._waiting: list[Any] = []
-        self.expecting = False
 
-    def write(self, logs: Any, numbers: list[Any]) -> Any:
-        if not self.expecting:
+    def write(self, logs: Any, logged: list[str], numbers: list[Any]) -> Any:
+        if not isinstance(logs, dict):  # of a step of the person's own
             return logs
-        self.expecting = False
         # `stack` copies, so that no later step changes what was written.
         with self._torch.no_grad():
             tensors = [self._torch.as_tensor(number).detach().reshape(()) for number in numbers]
             device = tensors[-1].device
-            self._waiting.append(self._torch.stack([tensor.to(device).double() for tensor in tensors]))
-        return logs
+            return {**logs, _ROW: self._torch.stack([tensor.to(device).double() for tensor in tensors])}
+
+    def take_off(self, logs: Any, logged: list[str], *, keep: bool) -> bool:
+        row = logs.pop(_ROW, None) if isinstance(logs, dict) else None
+        if keep and row is not None:
+            self._waiting.append(row)
+        return row is not None
 
     def read(self) -> list[list[float]]:
         waiting, self._waiting = self._waiting, []
@@ -680,42 +820,29 @@ class _TorchTape:
 
 
 class _OutputTape:
-    """Rows that leave TensorFlow's graph with the logs of their step, all in one tensor.
+    """Rows that leave TensorFlow's graph with the logs of their step.
 
-    Keras waits for the logs of every step. One tensor of all their numbers and ours costs no more than they do alone.
+    Keras waits for the logs of every step, each of them a tensor, and makes numbers of them. Those that the rows hold
+    leave as numbers alone.
     """
 
-    _ROW = "epochwidget"
-
     def __init__(self) -> None:
-        self._logged: list[str] = []
         self._waiting: list[list[float]] = []
-        self.expecting = False
 
-    def write(self, logs: Any, numbers: list[Any]) -> Any:
-        if not isinstance(logs, dict):  # of a step of the person's own
+    def write(self, logs: Any, logged: list[str], numbers: list[Any]) -> Any:
+        if not isinstance(logs, dict):
             return logs
-        # The first are those of the logs that lose nothing by it.
-        alike = {name: log for name, log in logs.items() if _is_scalar(log)}
-        self._logged = list(alike)
-        others = {name: log for name, log in logs.items() if name not in alike}
-        return {**others, self._ROW: _row([*alike.values(), *numbers])}
+        return {name: log for name, log in logs.items() if name not in logged} | {_ROW: _row(numbers)}
 
-    def reading(self, train_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return a train function whose logs are Keras's own again."""
-
-        def train_and_read(iterator: Any) -> Any:
-            logs = train_function(iterator)
-            row = logs.pop(self._ROW, None) if isinstance(logs, dict) else None
-            if row is not None:
-                numbers = row.numpy().tolist()
-                logs.update(zip(self._logged, numbers, strict=False))
-                if self.expecting:
-                    self._waiting.append(numbers[len(self._logged) :])
-                    self.expecting = False
-            return logs
-
-        return train_and_read
+    def take_off(self, logs: Any, logged: list[str], *, keep: bool) -> bool:
+        row = logs.pop(_ROW, None) if isinstance(logs, dict) else None
+        if row is None:
+            return False
+        numbers = row.numpy().tolist()
+        logs.update(zip(logged, numbers, strict=False))
+        if keep:
+            self._waiting.append(numbers)
+        return True
 
     def read(self) -> list[list[float]]:
         waiting, self._waiting = self._waiting, []
@@ -727,12 +854,11 @@ class _VariableTape:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self.expecting = False  # the graph does not ask
         self._ring: Any = None
         self._written: Any = None
         self._seen = 0
 
-    def write(self, logs: Any, numbers: list[Any]) -> Any:
+    def write(self, logs: Any, logged: list[str], numbers: list[Any]) -> Any:
         import tensorflow as tf  # noqa: PLC0415
 
         if self._ring is None:
@@ -743,6 +869,9 @@ class _VariableTape:
         tf.raw_ops.ResourceScatterUpdate(resource=self._ring.handle, indices=at, updates=_row(numbers))
         self._written.assign_add(1, read_value=False)
         return logs
+
+    def take_off(self, logs: Any, logged: list[str], *, keep: bool) -> bool:
+        return self._ring is not None  # into which the graph writes every row, without asking
 
     def read(self) -> list[list[float]]:
         written = self._seen if self._written is None else int(self._written.numpy())
@@ -759,11 +888,14 @@ def _tensorflow_float() -> str:
     return "float64" if keras.config.floatx() == "float64" else "float32"
 
 
-def _is_scalar(log: Any) -> bool:
-    """Tell whether a log is a single number of this type; of a step of the person's own it may be anything."""
-    import tensorflow as tf  # noqa: PLC0415
+def _is_number(log: Any) -> bool:
+    """Tell whether a log is a single number that loses nothing in a row; of a step of the person's own it may be all.
 
-    return bool(tf.is_tensor(log) and log.dtype == _tensorflow_float() and log.shape.rank == 0)
+    What is a number of Python's in a graph was read when the graph was traced, and is none of the batch.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return bool(ops.is_tensor(log) and log.dtype == _tensorflow_float() and log.shape.rank == 0)
+    return isinstance(log, float) or bool(ops.is_tensor(log) and log.ndim == 0)
 
 
 def _row(numbers: list[Any]) -> Any:
@@ -827,15 +959,36 @@ def _name_of(model: Any) -> str:
     return made_up if made_up.replace("_", "") == type(model).__name__.lower() else name
 
 
-def _callbacks_of_fit() -> Any:
-    """Return the list of callbacks of the `fit` that is calling one of them, for Keras tells none of the others."""
+def _callbacks_of_fit() -> tuple[Any, bool]:
+    """Return the list that is calling a callback, for Keras tells none of the others, and whether `fit` calls the list.
+
+    A loop of the person's own may have such a list, too, and train by another step than the model's.
+    """
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, keras.callbacks.CallbackList):
-            return caller
+            by = frame.f_back
+            if by is None or by.f_code.co_name != "fit":
+                return caller, False
+            return caller, str(by.f_globals.get("__name__")).startswith("keras.src.")
         frame = frame.f_back
-    return None
+    return None, False
+
+
+def _hear_ends_at_once(fit: Any) -> None:
+    """Have Keras call the hooks of a batch's end before the next batch, in the thread of the training."""
+    if getattr(fit, "_async_train", False):
+        fit._flush_futures()
+        fit._async_train = False
+
+
+def _arrays(logs: Any) -> dict[str, Any]:
+    """Return the logs as arrays that no later step changes; those of a step of the person's own may be nested."""
+    arrays: dict[str, Any] = {}
+    for name, log in logs.items() if isinstance(logs, Mapping) else ():
+        arrays.update(_arrays(log) if isinstance(log, Mapping) else {name: ops.convert_to_numpy(log)})
+    return arrays
 
 
 def _single(metrics: list[Any]) -> list[Any]:

@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -263,9 +264,8 @@ def test_each_way_of_running_the_step_gives_each_batch_s_own_value(how: dict[str
     for name in ("loss", "accuracy", "auc", "lr"):
         assert watch.history.batch[name] == pytest.approx(expected.history.batch[name], rel=1e-4), name
         assert watch.history.batch.epochs(name).tolist() == [0] * 4 + [1] * 4
-    # One running value for each call of the train function, at the step it was reported.
-    steps = [3, 4, 7, 8] if "steps_per_execution" in how else list(range(1, 9))
-    assert watch.history.batch.steps("running_loss").tolist() == steps
+    assert watch.history.batch["running_loss"] == pytest.approx(expected.history.batch["running_loss"], rel=1e-4)
+    assert watch.history.batch.steps("running_loss").tolist() == list(range(1, 9))
 
 
 def test_the_learning_rate_is_the_one_each_batch_used() -> None:
@@ -564,6 +564,118 @@ def test_what_other_callbacks_train_is_no_batch_of_the_fit() -> None:
             assert watch.history.batch[name] == pytest.approx(expected.history.batch[name], rel=1e-5), (first, name)
 
 
+class SeesFit(keras.callbacks.Callback):
+    """Whether Keras calls the hooks of a batch's end in threads of its own."""
+
+    async_safe = True
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.fit = adapter._callbacks_of_fit()[0]
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.leaves_ends_to_threads = self.fit._async_train
+
+
+def test_keras_goes_on_leaving_the_ends_of_batches_to_threads_of_its_own() -> None:
+    """What that saves is some per cent of a small model's step. Who needs the hook in time has it in time."""
+
+    class Hears(EpochCallback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            super().on_train_batch_end(batch, logs)
+            heard.append(threading.current_thread())
+
+    class Loop(keras.Sequential):
+        def make_train_function(self, force: bool = False) -> Any:  # so that there is no way to watch the step
+            return super().make_train_function(force)
+
+    heard: list[threading.Thread] = []
+    threads = keras.src.backend.IS_THREAD_SAFE
+    for model, watch, leaves in (
+        (classifier(), callback(), threads),
+        (classifier(), Hears(bus=ew.Bus(strict=True)), False),
+        (Loop(classifier().layers), callback(), False),
+    ):
+        model.compile("adam", "binary_crossentropy")
+        model.fit(X, Y, batch_size=32, epochs=2, verbose=0, callbacks=[watch, sees := SeesFit()])
+        assert sees.leaves_ends_to_threads == leaves
+        assert watch.history.batch.steps("running_loss").tolist() == list(range(1, 9))
+    assert set(heard) == {threading.main_thread()}
+
+
+def test_a_loop_that_trains_in_its_own_way_has_what_it_reports() -> None:
+    """Whoever calls the hooks need not train by the model's train function. Where that is called, it is watched."""
+    for by_model in (True, False):
+        model, watch = classifier(dropout=0), callback()
+        hooks = keras.callbacks.CallbackList([watch], model=model, epochs=1, steps=4)
+        told = []
+        model.make_train_function()
+        hooks.on_train_begin()
+        hooks.on_epoch_begin(0)
+        for batch in range(4):
+            hooks.on_train_batch_begin(batch)
+            if by_model:
+                logs = model.train_on_batch(X[batch * 25 :][:25], Y[batch * 25 :][:25], return_dict=True)
+            else:
+                logs = {"loss": 4.0 - batch}
+            told.append(float(logs["loss"]))
+            hooks.on_train_batch_end(batch, logs)
+        hooks.on_epoch_end(0, {"loss": 0.5})
+        hooks.on_train_end()
+        assert watch.history.batch["running_loss"].tolist() == pytest.approx(told)
+        assert ("loss" in watch.history.batch) == by_model
+        assert watch.history.step == 4
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_begin"])
+def test_a_train_function_that_is_made_anew_is_watched_anew(hook: str, first: bool) -> None:
+    """Keras asks for that where layers are frozen or thawed."""
+
+    class Thaws(keras.callbacks.Callback):
+        def thaw(self, index: int, logs: Any = None) -> None:
+            if index == 1 and not done:
+                done.append(index)
+                self.model.make_train_function(force=True)
+
+    setattr(Thaws, hook, Thaws.thaw)
+    done: list[int] = []
+    model, watch = classifier(dropout=0), callback()
+    callbacks = [Thaws(), watch] if first else [watch, Thaws()]
+    kept = model.fit(X, Y, batch_size=25, epochs=3, shuffle=False, verbose=0, callbacks=callbacks).history
+    expected = callback()
+    classifier(dropout=0).fit(X, Y, batch_size=25, epochs=3, shuffle=False, verbose=0, callbacks=[expected])
+    assert done
+    assert watch.history.epoch["loss"].tolist() == kept["loss"]
+    assert [span.batches for span in watch.history.spans] == [4, 4, 4]
+    steps = {name: list(range(1, 13)) for name in ("loss", "running_loss", "lr")}
+    if hook == "on_train_batch_begin" and not first:  # then the batch had begun
+        steps["loss"].remove(2)
+        steps["lr"].remove(2)
+        if keras.src.backend.IS_THREAD_SAFE:  # where Keras tells of its end when the next one has begun
+            steps["running_loss"].remove(2)
+    for name, there in steps.items():
+        assert watch.history.batch.steps(name).tolist() == there
+        right = expected.history.batch[name][np.array(there) - 1]
+        assert watch.history.batch[name] == pytest.approx(right, rel=1e-5)
+
+
+def test_a_train_function_of_somebody_s_own_in_mid_run_leaves_the_running_means() -> None:
+    class Takes(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+            if batch == 1 and not taken:
+                taken.append(self.model.train_function)
+                self.model.make_train_function(force=True)
+                self.model.train_function = functools.partial(self.model.train_function)
+
+    taken: list[Any] = []
+    model, watch = classifier(), callback()
+    kept = model.fit(X, Y, batch_size=25, epochs=3, verbose=0, callbacks=[Takes(), watch]).history
+    assert watch.history.step == 12
+    assert watch.history.batch.steps("loss").tolist() == [1]
+    assert set(range(3, 13)) <= set(watch.history.batch.steps("running_loss").tolist())
+    assert watch.history.batch["running_loss"][-1] == pytest.approx(kept["loss"][-1])
+
+
 def test_evaluate_is_no_run() -> None:
     model, watch = classifier(), callback()
     model.evaluate(X, Y, verbose=0, callbacks=[watch])
@@ -611,6 +723,7 @@ def test_a_length_that_tensorflow_does_not_know_is_known_from_the_second_epoch_o
     assert [e.batches for e in bus.events if isinstance(e, ew.EpochStarted)] == [None, 4, 4]
     assert [(span.first, span.batches) for span in watch.history.spans] == [(0, 4), (4, 4), (8, 4)]
     assert watch.history.epoch["loss"].tolist() == kept["loss"]
+    assert [len(watch.history.batch[name]) for name in ("loss", "running_loss", "lr")] == [12, 12, 12]
 
 
 def test_validation_of_some_epochs_stands_at_those() -> None:
