@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pandas as pd
-import polars
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,11 +118,11 @@ def test_what_nobody_knows_of_a_batch_is_nan():
 
 def test_polars_takes_the_frame_without_pyarrow(history):
     frame = history.to_frame("batch").reset_index()
-    taken = polars.from_pandas(frame, nan_to_null=False)
+    taken = pl.from_pandas(frame, nan_to_null=False)
     assert taken.columns == ["step", "epoch", "time", "loss", "grad_norm"]
     assert taken["step"].to_list() == [1, 2, 3, 4, 5, 6]
     np.testing.assert_array_equal(taken["grad_norm"].to_numpy(), frame["grad_norm"])
-    assert polars.from_pandas(frame)["grad_norm"].null_count() == 4
+    assert pl.from_pandas(frame)["grad_norm"].null_count() == 4
 
 
 def test_a_series_that_is_called_as_the_rows_are_is_not_mixed_up_with_them(bus):
