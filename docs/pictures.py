@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.e2e.conftest import CHROMIUM  # noqa: E402
-from tests.e2e.lab import Notebook, Server, Widget  # noqa: E402
+from tests.e2e.lab import Jupyter, Notebook, Widget  # noqa: E402
 
 WIDTH = 1440
 FRAME = 0.22  # seconds
@@ -26,14 +26,14 @@ def main() -> None:
     """Train the quickstart's Keras model, film it, and take the finished run in both themes."""
     cells = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
-    server = Server(Path(tempfile.mkdtemp()))
+    server = Jupyter(Path(tempfile.mkdtemp()))
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_context(
                 viewport={"width": WIDTH, "height": 900}, device_scale_factor=2, reduced_motion="reduce"
             ).new_page()
-            notebook = Notebook(page, server, server.write("quickstart.ipynb", *code))
+            notebook = Notebook(page, server, "quickstart.ipynb", *code)
             notebook.run_and_wait(0)
             notebook.run_and_wait(1)
             widget = notebook.widget()

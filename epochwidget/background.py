@@ -40,9 +40,13 @@ def background(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -
     to the cell that began it, as long as the page is not reloaded, and so does the traceback if it raises. Runs that it
     leaves open end with it.
 
-    Threads share one interpreter: what other cells compute slows the training, and the model must not be used by both.
-    An interrupt of the kernel does not reach it. Frameworks that fork (``ddp_notebook``) or that want signals are for
-    the main thread.
+    Threads share one interpreter. Beside an idle kernel the training is as fast as in a cell. Each time it comes back
+    from compiled code it waits for a cell that computes in plain Python, up to ``sys.getswitchinterval()``, by default
+    5 ms: loops of small steps take several times as long. And the model must not be used by both.
+
+    An interrupt of the kernel does not reach it. Random seeds do, and PyTorch's default device and gradient mode, which
+    each thread has its own of, do not: set them in the function. Frameworks that fork (``ddp_notebook``) or that want
+    signals (Lightning's requeueing) are for the main thread.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """What cells tell: their end to runs that nothing else ends and to widgets, their next run to what they showed.
 
 Most frameworks call no hook when training is interrupted or raises. IPython's ``post_run_cell`` event still comes,
-with the exception that ended the cell. And a cell that is run again loses its output, of which the front end can tell
-a busy kernel nothing.
+with the exception that ended the cell; marimo is asked, see `end_runs_left`. And a cell that is run again loses its
+output, of which the front end can tell a busy kernel nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
+from . import marimo
+
 if TYPE_CHECKING:
     from .run import Run
 
-# The runs that may still go on, with the thread each was begun in and whether it ends with the call that began it.
-_open: WeakKeyDictionary[Run, tuple[int, bool]] = WeakKeyDictionary()
+# The runs that may still go on, with the thread each was begun in, the cell if it is marimo's, and whether it ends with
+# the call that began it.
+_open: WeakKeyDictionary[Run, tuple[int, marimo.Execution | None, bool]] = WeakKeyDictionary()
 # Whom to tell that a cell, named by its identifier, is about to be run.
 _awaiting: dict[str, list[WeakMethod[Callable[[str], None]]]] = {}
 # Who does something once a cell has ended, after its runs have.
@@ -60,7 +63,7 @@ def watch(run: Run, *, within_call: bool = False) -> None:
         The run lives within one call, as that of ``model.fit``: once the cell has ended it is over in any case.
     """
     _hook()
-    _open[run] = threading.get_ident(), within_call
+    _open[run] = threading.get_ident(), marimo.present(), within_call
 
 
 def present() -> str | None:
@@ -111,17 +114,29 @@ def end_runs(error: BaseException | None = None, *, since: float = 0.0, for_good
     for_good
         Whether nothing of this thread comes after: then a run without a last epoch has ended, too.
     """
-    for run, (thread, within_call) in list(_open.items()):
-        if run.status != "running":
-            _open.pop(run, None)
-        elif thread != threading.get_ident():
-            continue  # it trains in a thread of its own and goes on
-        elif error is not None and run.last_active >= since:
-            run.end_by(error)
-        elif within_call:
-            run.end("stopped")
-        elif run.epochs_done or for_good:
-            run.end()
+    for run, (thread, _, within_call) in list(_open.items()):
+        # One of another thread trains there and goes on.
+        if thread == threading.get_ident() or run.status != "running":
+            _end(run, within_call, error if run.last_active >= since else None, for_good=for_good)
+
+
+def end_runs_left() -> None:
+    """End the runs that cells of marimo have left open. To be called now and then."""
+    for run, (_, execution, within_call) in list(_open.items()):
+        if execution is not None and execution.ended:
+            _end(run, within_call, execution.error)
+            _open.pop(run, None)  # if it goes on in another cell, that cell is not known
+
+
+def _end(run: Run, within_call: bool, error: BaseException | None, *, for_good: bool = False) -> None:
+    if run.status != "running":
+        _open.pop(run, None)
+    elif error is not None:
+        run.end_by(error)
+    elif within_call:
+        run.end("stopped")
+    elif run.epochs_done or for_good:
+        run.end()
 
 
 def _after_cell(result: Any) -> None:

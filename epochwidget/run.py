@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from . import cell
+from . import cell, marimo
 from .bus import Bus, chosen
 from .errors import checked_count, checked_name, unknown_keywords
 from .events import (
@@ -582,7 +582,7 @@ class Run:
 def _in_child_process() -> bool:
     """Tell whether a framework or a pool has started this process, by fork or by spawn."""
     multiprocessing = sys.modules.get("multiprocessing")
-    return multiprocessing is not None and multiprocessing.parent_process() is not None
+    return multiprocessing is not None and multiprocessing.parent_process() is not None and not marimo.is_notebook()
 
 
 def _last_line(error: BaseException) -> str:

@@ -324,6 +324,9 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         self._out_of_sight = not self._cells
 
     def _run_started(self, _event: RunStarted | RunResumed) -> None:
+        # marimo takes off the page what a cell showed before it runs the cell again, and tells nobody.
+        if getattr(self.comm, "_closed", False):
+            self.close()
         self._start_sender()
 
     def _run_ended(self, _event: RunEnded | RunLoaded) -> None:
@@ -374,6 +377,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         pause = _SEND_EVERY
         while not self._closed.wait(pause):
             try:
+                cell.end_runs_left()
                 with self._alone():
                     # Also told apart: a run that ended while the other runs were looked at.
                     if not self._wanted() and not self._snapshot_due:

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,6 +114,15 @@ def test_what_nobody_knows_of_a_batch_is_nan():
     assert frame.index.tolist() == [3, 7]
     assert frame[["epoch", "time"]].isna().all(axis=None)
     assert made.to_csv(granularity="batch") == "step,epoch,time,loss\n3,,,1.0\n7,,,1.0\n"
+
+
+def test_polars_takes_the_frame_without_pyarrow(history):
+    frame = history.to_frame("batch").reset_index()
+    taken = pl.from_pandas(frame, nan_to_null=False)
+    assert taken.columns == ["step", "epoch", "time", "loss", "grad_norm"]
+    assert taken["step"].to_list() == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_array_equal(taken["grad_norm"].to_numpy(), frame["grad_norm"])
+    assert pl.from_pandas(frame)["grad_norm"].null_count() == 4
 
 
 def test_a_series_that_is_called_as_the_rows_are_is_not_mixed_up_with_them(bus):

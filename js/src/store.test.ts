@@ -89,6 +89,12 @@ describe("points", () => {
     expect(store.runs.get("r1")?.series.size).toBe(0);
   });
 
+  test("stand in the kernel's order, also where the first message was lost", () => {
+    const mean = series({ id: 1, name: "mean", granularity: "epoch", kind: "epoch" });
+    const store = storeOf({ series: [mean] }, { series: [series(), mean] });
+    expect([...store.runs.get("r1")!.series.keys()]).toEqual([0, 1]);
+  });
+
   test("come out the same in whatever order overlapping frames come", () => {
     const truth = (i: number) => (i % 17 === 0 ? Number.NaN : Math.sin(i) * 10);
     const stretch = fc.record({

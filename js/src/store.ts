@@ -126,7 +126,13 @@ export class Run {
   #declare(spec: SeriesSpec): void {
     if (this.series.has(spec.id)) return;
     const series = new Series(spec);
+    // Not every host keeps messages for a page that is yet to load: the first series may come last, with a snapshot.
+    const later = [...this.series].filter(([id]) => id > spec.id);
     this.series.set(spec.id, series);
+    for (const [id, one] of later) {
+      this.series.delete(id);
+      this.series.set(id, one);
+    }
     if (spec.kind === "clock") this.clock = series;
   }
 

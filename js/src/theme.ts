@@ -25,9 +25,11 @@ export interface Palette {
 /** The theme of the page the widget stands in. */
 export function pageTheme(): Theme {
   const { body } = document;
-  // JupyterLab and Notebook, then VS Code, then the browser.
+  // JupyterLab, Notebook and Voila, then marimo, then VS Code, then the browser.
   if (body.dataset.jpThemeLight !== undefined)
     return body.dataset.jpThemeLight === "false" ? "dark" : "light";
+  const { theme } = body.dataset;
+  if (theme === "light" || theme === "dark") return theme;
   if (body.classList.contains("vscode-light")) return "light";
   if (body.classList.contains("vscode-dark") || body.classList.contains("vscode-high-contrast"))
     return "dark";
@@ -39,7 +41,7 @@ export function watchPageTheme(changed: () => void, signal: AbortSignal): void {
   const observer = new MutationObserver(changed);
   observer.observe(document.body, {
     attributes: true,
-    attributeFilter: ["class", "data-jp-theme-light", "data-jp-theme-name"],
+    attributeFilter: ["class", "data-theme", "data-jp-theme-light", "data-jp-theme-name"],
   });
   signal.addEventListener("abort", () => observer.disconnect());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed, { signal });

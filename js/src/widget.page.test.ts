@@ -17,6 +17,7 @@ beforeEach(() => {
 afterEach(() => {
   vi.restoreAllMocks();
   delete document.body.dataset.jpThemeLight;
+  delete document.body.dataset.theme;
 });
 
 const BATCHES = 10;
@@ -419,6 +420,13 @@ describe("life in a notebook", () => {
     expect(ink(root)).not.toBe(light);
     model.assign("theme", "light");
     expect(root.dataset.theme).toBe("light");
+    model.assign("theme", "auto");
+    delete document.body.dataset.jpThemeLight;
+    for (const theme of ["light", "dark"]) {
+      document.body.dataset.theme = theme; // marimo's, whatever the browser's is
+      await frames(3);
+      expect(root.dataset.theme).toBe(theme);
+    }
   });
 
   test("text from the kernel is text", async () => {

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from .lab import Notebook, Server
+from .lab import Jupyter, Notebook
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("lab"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    server = Jupyter(tmp_path_factory.mktemp("lab"))
     yield server
     server.stop()
 
@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_notebook(
-    server: Server, browser: Browser, request: pytest.FixtureRequest
+    server: Jupyter, browser: Browser, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Notebook]]:
     """Open a notebook made of the given cells in a page of its own; the kernel goes with it."""
     contexts = []
@@ -39,8 +39,8 @@ def open_notebook(
     def open_(*cells: str, width: int = 1280) -> Notebook:
         context = browser.new_context(viewport={"width": width, "height": 1000})
         contexts.append(context)
-        name = server.write(f"{request.node.name.replace('[', '-').replace(']', '')}-{len(contexts)}.ipynb", *cells)
-        return Notebook(context.new_page(), server, name)
+        name = f"{request.node.name.replace('[', '-').replace(']', '')}-{len(contexts)}.ipynb"
+        return Notebook(context.new_page(), server, name, *cells)
 
     yield open_
     for context in contexts:

@@ -3,99 +3,60 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import nbformat
 from playwright.sync_api import Locator, Page
 
+from .server import Server, write_notebook
+
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 
 
-class Server:
-    """JupyterLab in folders of its own, so that nobody's settings matter."""
+class Jupyter(Server):
+    """JupyterLab, or another application of Jupyter's with the same notebooks.
 
-    def __init__(self, folder: Path) -> None:
-        self.root = folder / "notebooks"
-        self.root.mkdir()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        own = {
-            "JUPYTERLAB_SETTINGS_DIR": "settings",
-            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-            "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_DATA_DIR": "data",
-            "JUPYTER_RUNTIME_DIR": "runtime",
-            "IPYTHONDIR": "ipython",
-        }
-        environment = os.environ | {name: str(folder / path) for name, path in own.items()}
+    Parameters
+    ----------
+    folder
+        Of its own.
+    module, application
+        The module to run, and the name that its options go by.
+    path
+        Where it shows a notebook.
+    """
+
+    def __init__(
+        self, folder: Path, module: str = "jupyterlab", application: str = "LabApp", path: str = "lab/tree"
+    ) -> None:
         # No question about news over the widget.
         asked = folder / "settings" / "@jupyterlab" / "apputils-extension"
         asked.mkdir(parents=True)
         (asked / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-        self._log = (folder / "server.log").open("wb")
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "jupyterlab",
-                "--no-browser",
-                "--allow-root",
-                f"--port={port}",
-                f"--ServerApp.root_dir={self.root}",
-                "--IdentityProvider.token=",
-                "--LabApp.expose_app_in_browser=True",
-            ],
-            env=environment,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
+        super().__init__(
+            folder,
+            module,
+            "--no-browser",
+            "--allow-root",
+            "--port={port}",
+            "--ServerApp.root_dir={root}",
+            "--IdentityProvider.token=",
+            f"--{application}.expose_app_in_browser=True",
         )
-        self._wait(folder)
-
-    def _wait(self, folder: Path) -> None:
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            try:
-                with urlopen(f"{self.url}/api/status", timeout=2):
-                    return
-            except OSError:
-                if self._process.poll() is not None:
-                    break
-                time.sleep(0.2)
-        raise RuntimeError(f"JupyterLab did not start:\n{(folder / 'server.log').read_text()[-4000:]}")
-
-    def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-
-    def write(self, name: str, *cells: str) -> str:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(notebook, str(self.root / name))
-        return name
+        self.notebooks = f"{self.url}/{path}"
 
 
 class Notebook:
     """One notebook open in one page."""
 
-    def __init__(self, page: Page, server: Server, name: str) -> None:
+    def __init__(self, page: Page, server: Jupyter, name: str, *cells: str) -> None:
         self.page = page
         self._path = server.root / name
-        page.goto(f"{server.url}/lab/tree/{name}?reset")
+        write_notebook(self._path, *cells)
+        page.goto(f"{server.notebooks}/{name}?reset")
         self._wait_for_kernel()
 
     def _wait_for_kernel(self) -> None:

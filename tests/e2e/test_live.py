@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from .lab import Notebook
+from .lab import Notebook, Widget
 
 Open = Callable[..., Notebook]
 
@@ -81,27 +82,26 @@ VIEWS = {
 }
 
 
-def every_view_is_another_picture(notebook: Notebook) -> None:
+def every_view_is_another_picture(widget: Widget) -> None:
     """Now that no points come any more, a toggle alone has to change what is drawn."""
-    widget = notebook.widget()
     pictures = set()
     for name, lines in VIEWS.items():
         widget.button(name).click()
-        notebook.page.wait_for_timeout(500)
+        widget.page.wait_for_timeout(500)
         assert widget.kinds("loss") == lines
         pictures.add(widget.pixels("loss"))
     assert len(pictures) == len(VIEWS)
 
 
-def watch(notebook: Notebook, running: int) -> None:
+def watch(widget: Widget, trains: Callable[[], bool]) -> None:
     """See points come in and toggle by accessible names, all while the kernel is busy."""
-    page, widget = notebook.page, notebook.widget()
+    page = widget.page
     widget.root.wait_for(timeout=30_000)
     widget.wait_for_points(2, "epoch", "val_loss")
+    widget.wait_for_points(1)
     before = widget.count()
-    assert before > 0
     page.wait_for_timeout(400)
-    assert notebook.trains(running)
+    assert trains()
     assert widget.count() > before, "points are added while the cell runs"
 
     for name, lines in VIEWS.items():
@@ -113,14 +113,17 @@ def watch(notebook: Notebook, running: int) -> None:
         assert legend == lines, f"{name} draws these lines"
         assert took < 0.5, f"{name} took {took:.2f} s"
         assert widget.button(name).get_attribute("aria-pressed") == "true"
-    assert notebook.trains(running), "all this happened while the kernel was training"
+    assert trains(), "all this happened while the kernel was training"
 
 
 def same_as_python(notebook: Notebook, dump: int) -> None:
     """Compare the page's series with Python's history, value for value."""
     notebook.run_and_wait(dump)
-    python = notebook.json(dump)
-    widget = notebook.widget()
+    same_series(notebook.widget(), notebook.json(dump))
+
+
+def same_series(widget: Widget, python: dict[str, Any]) -> None:
+    """Compare the page's series with what `DUMP` printed."""
     assert python["batch"]["loss"]["values"]
     for granularity, table in python.items():
         for name, points in table.items():
@@ -133,7 +136,7 @@ def test_keras_fit_is_watched_live_and_toggled_while_the_kernel_trains(open_note
     notebook.run_and_wait(0)
     notebook.run_and_wait(1)
     notebook.run(2)
-    watch(notebook, 2)
+    watch(notebook.widget(), lambda: notebook.trains(2))
     notebook.widget().screenshot("keras-live-light")
     notebook.theme("JupyterLab Dark")
     notebook.widget().screenshot("keras-live-dark")
@@ -142,7 +145,7 @@ def test_keras_fit_is_watched_live_and_toggled_while_the_kernel_trains(open_note
     widget = notebook.widget()
     for panel in ("loss", "accuracy", "learning rate"):
         assert widget.panel(panel).is_visible()
-    every_view_is_another_picture(notebook)
+    every_view_is_another_picture(notebook.widget())
     assert "epoch 60 of 60" in widget.text
     assert "finished" in widget.text
     widget.screenshot("keras-finished-dark")
@@ -154,10 +157,10 @@ def test_one_cell_creates_displays_and_trains_a_torch_loop(open_notebook: Open) 
     notebook = open_notebook(TORCH, SHOW + TORCH_TRAIN.format(pause=0.01), DUMP)
     notebook.run_and_wait(0)
     notebook.run(1)
-    watch(notebook, 1)
+    watch(notebook.widget(), lambda: notebook.trains(1))
     notebook.wait_for(1)
     same_as_python(notebook, 2)
-    every_view_is_another_picture(notebook)
+    every_view_is_another_picture(notebook.widget())
     notebook.widget().screenshot("torch-finished-light")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,11 +109,15 @@ def test_the_picture_is_seen_without_a_kernel(open_notebook: Open, tmp_path: Pat
     path = tmp_path / "trained.ipynb"
     nbformat.write(content, str(path))
     assert path.stat().st_size < 300_000
-    for form in ("html", "markdown"):
+    for form in ("html", "markdown", "latex"):
         subprocess.run(
             [sys.executable, "-m", "nbconvert", "--to", form, str(path)], check=True, capture_output=True, cwd=tmp_path
         )
     assert "![png](trained_files/" in (tmp_path / "trained.md").read_text()
+    # From which a PDF is made, where there is LaTeX.
+    picture = re.search(r"\\adjustimage\{.*\}\{(trained_files/.*\.png)\}", (tmp_path / "trained.tex").read_text())
+    assert picture is not None
+    assert matplotlib.image.imread(tmp_path / picture[1]).shape[1] > 800
     context = browser.new_context(offline=True)
     page = context.new_page()
     page.goto((tmp_path / "trained.html").as_uri())
