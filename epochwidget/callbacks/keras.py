@@ -42,7 +42,6 @@ from ..history import History
 from ..resuming import resumption
 from ..run import Run
 from ..series import LEARNING_RATE, Kind, Series
-from ..watching import counted
 
 check_version("keras", keras.__version__, "3.8", "4")
 
@@ -52,6 +51,8 @@ _ROOM = 512
 
 # What is used here of a model and not promised by Keras.
 _NEEDED = ("_loss_tracker", "_compile_loss", "_compile_metrics", "train_function", "make_train_function")
+
+_NOTHING: Mapping[str, Any] = {}
 
 # The attribute of a train function that holds the step that stands in for it.
 _STEP = "_epochwidget_step"
@@ -126,7 +127,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._run: Run | None = None
         self._step: _WatchedStep | None = None
-        self._ended: list[tuple[float, int, Mapping[str, Any]]] = []  # when, which batch or how many rows, logs
+        self._ended: list[tuple[float, int, Mapping[str, Any]]] = []  # when, which batch, what Keras reported
         self._names: dict[str, str] = {}
         self._due = 0.0
         self._batches = 0
@@ -136,6 +137,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._stoppers: list[keras.callbacks.EarlyStopping] = []
         self._after_savers: _AfterSavers | None = None
         self._call: ref[Any] | None = None
+        self._trained: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is for another training: it takes along what it was made of.
@@ -171,6 +173,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if savers:
             self._after_savers = _AfterSavers(savers, self._mark_checkpoint)
             fit.callbacks.append(self._after_savers)
+        self._trained = self.model
         _take_off(self.model)  # what an interrupt may have left there of an earlier run
         self._watch(fit)
         if not is_of_keras:
@@ -189,12 +192,17 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         steps = self.params.get("steps") or (self._batches or None)
         self._the_run.begin_epoch(epoch, batches=steps, epochs=self.params.get("epochs"))
         self._batches = 0
-        if self._step is not None:  # where Keras cannot count them, the batch after the last begins and never ends
-            self._step.is_expecting = False
+        if self._step is not None:
+            self._step.is_expecting = False  # where Keras cannot count them, the batch after the last begins, too
+
+    # Where the step is watched, these two do next to nothing: they run between the steps, in cold caches.
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if self._step is None or not self._step.expect():
+        step = self._step
+        if step is None or step.is_expecting or self._trained.train_function is not step.watched:
             self._begin_batch(batch)
+        else:
+            step.is_expecting = True
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self._step is None or self._step.is_expecting:
@@ -202,18 +210,13 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @harmless_for_batches
     def _begin_batch(self, batch: int) -> None:
-        """Begin a batch that may not come to the watched step."""
-        if self._step is not None and self._step.is_expecting:
+        """Begin a batch that may not come to the watched step, or whose predecessor has not."""
+        if self._step is not None and (self._step.is_expecting or self._step.is_replaced):
             self._hand_over()
             now = perf_counter()
-            while self._batches < batch:  # what another train function took unseen
+            while self._batches < batch:
                 self._end_batch({}, now)
-            if not self._step.is_replaced:
-                self._leave_step()
-        if self._step is not None and self._step.is_replaced:  # as by who makes it anew to thaw a layer
-            self._hand_over()
-            self._step.end()
-            self._watch(self._fit)
+            self._watch_anew()
         if self._step is not None:  # it may be within a train function of somebody's own
             self._step.is_expecting = True
             return
@@ -221,31 +224,25 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._rate = _learning_rate(self.model)
             self._iterations = _iterations(self.model)
 
-    @harmless_for_batches
-    def _collect(self, rows: int, others: Mapping[str, Any]) -> None:
-        """Take note of an execution of the watched step: so many rows at most, and the logs that they do not hold."""
-        now = perf_counter()
-        self._ended.append((now, rows, others))
-        if now >= self._due or len(self._ended) >= _ROOM:
-            self._hand_over()
-            self._due = perf_counter() + _READ_EVERY
+    def _watch_anew(self) -> None:
+        """Watch the train function that the model has now, or go by the logs if it is somebody's own."""
+        assert self._step is not None
+        is_replaced = self._step.is_replaced
+        self._leave_step()
+        if is_replaced:  # as by who makes it anew to thaw a layer
+            self._watch(self._fit)
 
     @harmless_for_batches
     def _take_logs(self, batch: int, logs: Mapping[str, Any]) -> None:
         """Take note of a batch that did not come to the watched step, by the logs alone."""
-        if self._step is not None:
-            if getattr(self._fit, "_async_train", False):
-                return  # for this may be another thread, in which the next batch is expected
-            is_replaced = self._step.is_replaced
-            self._leave_step()
-            self._ended.append((perf_counter(), batch, dict(logs)))
-            if is_replaced:
-                self._hand_over()
-                self._watch(self._fit)
-            return
+        if self._step is not None and getattr(self._fit, "_async_train", False):
+            return  # for this may be another thread, and what is expected the next batch
         now = perf_counter()
         self._ended.append((now, batch, dict(logs)))
-        if now >= self._due:
+        if self._step is not None:
+            self._hand_over()
+            self._watch_anew()
+        elif now >= self._due:
             self._hand_over()
             self._due = perf_counter() + _READ_EVERY
 
@@ -311,41 +308,59 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 fit.callbacks.remove(self._after_savers)
             self._after_savers = None
 
-    @counted
+    def _collect(self, since: float, times: int) -> None:
+        """Put on the bus what the watched step has kept so many times; it took from `since` on to do that once."""
+        cost = self.history.cost
+        cost.end(cost.begin(lambda: since), times)
+        self._hand_over()
+
+    @harmless
     def _hand_over(self) -> None:
         """Put the batches that have ended since on the bus."""
-        ended, self._ended = self._ended, []
+        if self._step is not None:
+            self._hand_over_rows(self._step)
+        if self._ended:
+            self._hand_over_logs()
+
+    def _hand_over_rows(self, step: _WatchedStep) -> None:
+        """Put on the bus what the watched step has kept."""
+        ended, rows = step.read()
         if not ended:
             return
-        kind: Kind = "reported" if _has_own_step(self.model) else "running"
-        if self._step is None:
-            self._name_rate(ended[0][2])
-            if self._iterations == _iterations(self.model):
-                self._rate = None  # a step of the person's own may leave the model's optimizer alone, as a GAN's does
-            for at, batch, logs in ended:
-                told: dict[str, float] = {}
-                self._put(logs, kind, told)
-                self._batch_ended(told, batch, at)
-            return
-        logged, own, rows = self._step.read()
-        self._name_rate(logged)
-        names = [self._named(metric, kind) for metric in logged] + [name or self._rate_name for name in own]
-        for name in own:
+        kind = self._kind
+        self._name_rate(step.logged)
+        names = [self._named(metric, kind) for metric in step.logged] + [name or self._rate_name for name in step.own]
+        for name in step.own:
             if _looks_like_rate(name):  # by its name alone
                 self._the_run.declare(name, metric=name, kind="batch")
-        steps = [dict(zip(names, row, strict=True)) for row in rows]
+        batches = [dict(zip(names, row, strict=True)) for row in rows]
         if kind == "reported":
-            for values in steps:
+            for values in batches:
                 if isnan(values.get(self._rate_name, 0.0)):
                     del values[self._rate_name]  # the optimizer has taken no step
         first = 0
-        for at, size, others in ended:
-            of_execution = steps[first : first + size] or [{}]
-            first += size
+        for at, count, others in ended:
+            of_execution = batches[first : first + count] or [{}]
+            first += count
             if others:
                 self._put(others, kind, of_execution[-1])
             for values in of_execution:
                 self._end_batch(values, at)
+
+    def _hand_over_logs(self) -> None:
+        """Put on the bus what Keras reported of batches that did not come to the watched step."""
+        ended, self._ended = self._ended, []
+        self._name_rate(ended[0][2])
+        if self._iterations == _iterations(self.model):
+            self._rate = None  # a step of the person's own may leave the model's optimizer alone, as a GAN's does
+        for at, batch, logs in ended:
+            values: dict[str, float] = {}
+            self._put(logs, self._kind, values)
+            self._batch_ended(values, batch, at)
+
+    @property
+    def _kind(self) -> Kind:
+        return "reported" if _has_own_step(self.model) else "running"
 
     def _name_rate(self, logged: Container[str]) -> None:
         if "lr" in logged:  # a metric of the person's, who knows no other way to see the rate
@@ -437,7 +452,7 @@ class _WatchedStep:
     def on(cls, model: Any, fit: Any = None) -> _WatchedStep | None:
         """Return the watched step of a model that this `fit` trains, or None where Keras leaves no way to one."""
         left = getattr(getattr(model, "train_function", None), _STEP, None)
-        if left is not None and left._watched is model.train_function:
+        if left is not None and left.watched is model.train_function:
             if fit is not None and left._fit() is fit:
                 return None  # another callback of this `fit` has it
             left.end()  # of a `fit` that somebody still holds; whoever watched that may read what it has yet
@@ -461,13 +476,18 @@ class _WatchedStep:
         self._tracker = model._loss_tracker
         self._unwatched: Any = model.train_function
         self._is_making = False
-        self._watched: Any = None
+        #: The train function that takes this step.
+        self.watched: Any = None
         self._steps: int = model.steps_per_execution
-        self._collect: Callable[[int, Mapping[str, Any]], None] = _ignore
-        #: Whether an execution of the `fit` is to come.
+        self._collect: Callable[[float, int], None] = _ignore
+        self._due = 0.0
+        # When each execution ended, how many rows it has, or more than it has if an epoch ended, and its other logs.
+        self._ended: list[tuple[float, int, Mapping[str, Any]]] = []
+        #: Whether an execution of the `fit` is to come: what callbacks train by ``train_on_batch`` comes here, too.
         self.is_expecting = False
-        self._logged: list[str] = []
-        self._names: list[str] = []
+        #: What the numbers of a row are: first logs, then the batch's own values, where the rate has no name.
+        self.logged: list[str] = []
+        self.own: list[str] = []
         self._has_own_results = not _has_own_step(model)
         self._has_rate = _learning_rate(model) is not None
         self._applies = False
@@ -479,21 +499,22 @@ class _WatchedStep:
         else:
             self._tape = _VariableTape(2 * _ROOM * model.steps_per_execution)
 
-    def begin(self, collect: Callable[[int, Mapping[str, Any]], None]) -> None:
-        """Train by this step from now on, and tell `collect` of each execution.
+    def begin(self, collect: Callable[[float, int], None]) -> None:
+        """Train by this step from now on.
 
-        It gets how many rows `read` is going to return of it, or fewer in an epoch's last, and the logs that are not in
-        them. It must not raise.
+        About every 0.1 s `collect` is told to `read`, when the last execution ended, and how many there were. It must
+        not raise.
         """
         model = self._model()
         self._collect = collect
         self.is_expecting = False
-        if self._watched is None:
+        if self.watched is None:
             watched = self._make(model)
             setattr(watched, _STEP, self)
-            self._watched = watched
-        model.train_function = self._watched
-        self._tape.read()  # what was trained meanwhile is of no run
+            self.watched = watched
+        model.train_function = self.watched
+        self.read()  # what was trained meanwhile is of no run
+        self._due = 0.0
 
     def _make(self, model: Any) -> Any:
         """Return a train function that takes this step."""
@@ -513,38 +534,32 @@ class _WatchedStep:
 
     def _collecting(self, train_function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return a train function whose logs are Keras's own again, and which tells of each execution."""
+        take_off = self._tape.take_off
 
         def train(batches: Any) -> Any:
             logs = train_function(batches)
+            now = perf_counter()
             is_one, self.is_expecting = self.is_expecting, False
-            has_rows = self._tape.take_off(logs, self._logged, keep=is_one)
+            has_rows = take_off(logs, is_one)
             if is_one:
-                self._collect(has_rows * self._steps, self._others(logs) if has_rows else _arrays(logs))
+                is_all = has_rows and type(logs) is dict and len(logs) == len(self.logged)
+                self._ended.append((now, self._steps if has_rows else 0, _NOTHING if is_all else self._others(logs)))
+                if now >= self._due or len(self._ended) >= _ROOM:
+                    self._collect(now, len(self._ended))
+                    self._due = perf_counter() + _READ_EVERY
             return logs
 
         return train
 
     def _others(self, logs: Any) -> Mapping[str, Any]:
         """Return the logs that the rows do not hold."""
-        if not isinstance(logs, dict) or len(logs) == len(self._logged):
-            return {}
-        return _arrays({name: log for name, log in logs.items() if name not in self._logged})
-
-    def expect(self) -> bool:
-        """Expect the next execution to be one of the `fit`; what callbacks train by ``train_on_batch`` comes here, too.
-
-        Returns whether it is expected: not if the one before has not come, or the model has another train function.
-        """
-        if self.is_expecting or self._model().train_function is not self._watched:
-            return False
-        self.is_expecting = True
-        return True
+        return {name: log for name, log in _arrays(logs).items() if name not in self.logged}
 
     @property
     def is_replaced(self) -> bool:
         """Whether the model has got another train function since, and one that may be watched as well."""
         model = self._model()
-        return model.train_function is not self._watched and _is_made_by_keras(model)
+        return model.train_function is not self.watched and _is_made_by_keras(model)
 
     def end(self) -> None:
         """Train as before."""
@@ -552,14 +567,14 @@ class _WatchedStep:
         model = self._model()
         if model is None:
             return
-        if self._is_making or (self._watched is not None and model.train_function is self._watched):
+        if self._is_making or (self.watched is not None and model.train_function is self.watched):
             model.train_function = self._unwatched
         _take_off(model)
 
-    def read(self) -> tuple[list[str], list[str], list[list[float]]]:
-        """Return the names of the logs and of the batches' own values, and a row of both for each step since."""
-        rows = self._tape.read()
-        return self._logged, self._names, rows
+    def read(self) -> tuple[list[tuple[float, int, Mapping[str, Any]]], list[list[float]]]:
+        """Return the executions since the last call and their rows."""
+        ended, self._ended = self._ended, []
+        return ended, self._tape.read()
 
     def _take(self, data: Any) -> Any:
         model = self._model()
@@ -584,18 +599,18 @@ class _WatchedStep:
                 self._applies = self._applies or rate.is_of_apply
             logged = {name: log for name, log in logs.items() if _is_number(log)} if isinstance(logs, dict) else {}
             # A graph that is traced again may know more names. They come too late for the tape.
-            if not self._names:
-                self._logged, self._names = list(logged), list(values)
-            if set(self._logged) <= logged.keys():
-                numbers = [logged[name] for name in self._logged]
-                numbers += [values.get(name, float("nan")) for name in self._names]
-                logs = self._tape.write(logs, self._logged, numbers)
+            if not self.own:
+                self.logged, self.own = list(logged), list(values)
+            if set(self.logged) <= logged.keys():
+                numbers = [logged[name] for name in self.logged]
+                numbers += [values.get(name, float("nan")) for name in self.own]
+                logs = self._tape.write(logs, self.logged, numbers)
         except Exception:
             _log.exception("[epochwidget] the batches' own values cannot be had; the training goes on.")
         return logs
 
 
-def _ignore(_rows: int, _others: Mapping[str, Any]) -> None:
+def _ignore(_since: float, _times: int) -> None:
     """Collect nothing."""
 
 
@@ -807,7 +822,7 @@ class _TorchTape:
             device = tensors[-1].device
             return {**logs, _ROW: self._torch.stack([tensor.to(device).double() for tensor in tensors])}
 
-    def take_off(self, logs: Any, logged: list[str], *, keep: bool) -> bool:
+    def take_off(self, logs: Any, keep: bool) -> bool:
         row = logs.pop(_ROW, None) if isinstance(logs, dict) else None
         if keep and row is not None:
             self._waiting.append(row)
@@ -827,19 +842,21 @@ class _OutputTape:
     """
 
     def __init__(self) -> None:
+        self._logged: list[str] = []
         self._waiting: list[list[float]] = []
 
     def write(self, logs: Any, logged: list[str], numbers: list[Any]) -> Any:
         if not isinstance(logs, dict):
             return logs
+        self._logged = logged
         return {name: log for name, log in logs.items() if name not in logged} | {_ROW: _row(numbers)}
 
-    def take_off(self, logs: Any, logged: list[str], *, keep: bool) -> bool:
+    def take_off(self, logs: Any, keep: bool) -> bool:
         row = logs.pop(_ROW, None) if isinstance(logs, dict) else None
         if row is None:
             return False
         numbers = row.numpy().tolist()
-        logs.update(zip(logged, numbers, strict=False))
+        logs.update(zip(self._logged, numbers, strict=False))
         if keep:
             self._waiting.append(numbers)
         return True
@@ -870,7 +887,7 @@ class _VariableTape:
         self._written.assign_add(1, read_value=False)
         return logs
 
-    def take_off(self, logs: Any, logged: list[str], *, keep: bool) -> bool:
+    def take_off(self, logs: Any, keep: bool) -> bool:
         return self._ring is not None  # into which the graph writes every row, without asking
 
     def read(self) -> list[list[float]]:

@@ -537,7 +537,7 @@ def test_an_exception_leaves_every_batch_and_the_run_ends_once_it_was_handled() 
     gc.collect()  # what the exception held
     failed = watch.history
     assert failed.status == "stopped"
-    assert model.train_function is not watch._step._watched  # type: ignore[union-attr]
+    assert model.train_function is not watch._step.watched  # type: ignore[union-attr]
     model.fit(X, Y, epochs=1, batch_size=32, verbose=0, callbacks=[watch])
     assert failed.status == "stopped"
     assert len(failed.batch["loss"]) == 3
