@@ -542,8 +542,10 @@ class _WatchedStep:
             is_one, self.is_expecting = self.is_expecting, False
             has_rows = take_off(logs, is_one)
             if is_one:
-                is_all = has_rows and type(logs) is dict and len(logs) == len(self.logged)
-                self._ended.append((now, self._steps if has_rows else 0, _NOTHING if is_all else self._others(logs)))
+                if has_rows and type(logs) is dict and len(logs) == len(self.logged):
+                    self._ended.append((now, self._steps, _NOTHING))
+                else:
+                    self._ended.append((now, self._steps if has_rows else 0, self._others(logs, has_rows)))
                 if now >= self._due or len(self._ended) >= _ROOM:
                     self._collect(now, len(self._ended))
                     self._due = perf_counter() + _READ_EVERY
@@ -551,9 +553,10 @@ class _WatchedStep:
 
         return train
 
-    def _others(self, logs: Any) -> Mapping[str, Any]:
-        """Return the logs that the rows do not hold."""
-        return {name: log for name, log in _arrays(logs).items() if name not in self.logged}
+    def _others(self, logs: Any, has_rows: bool) -> Mapping[str, Any]:
+        """Return the logs that no row holds."""
+        in_row = self.logged if has_rows else ()
+        return {name: log for name, log in _arrays(logs).items() if name not in in_row}
 
     @property
     def is_replaced(self) -> bool:
