@@ -8,6 +8,7 @@ from bisect import insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
@@ -625,18 +626,19 @@ class History:
                     self._time = event.time
 
     def _take_batches(self, events: list[BatchEnded]) -> None:
-        steps = np.array([event.step for event in events], dtype=np.float64)
-        times = np.array([event.time for event in events], dtype=np.float64)
+        # By `map`, for this is done for every batch of every training.
+        steps = np.array(list(map(attrgetter("step"), events)), dtype=np.float64)
+        times = np.array(list(map(attrgetter("time"), events)), dtype=np.float64)
         known = ~np.isnan(times)
         self.clock.steps.extend(steps[known])
         self.clock.values.extend(times[known])
-        logged = [event.values for event in events]
+        logged = list(map(attrgetter("values"), events))
         names = logged[0].keys()
         try:
             # As a rule every batch has the same names: as many as the first and none of those missing.
-            if any(len(values) != len(names) for values in logged):
+            if set(map(len, logged)) != {len(names)}:
                 raise KeyError
-            columns = {name: [values[name] for values in logged] for name in names}
+            columns = {name: list(map(itemgetter(name), logged)) for name in names}
         except KeyError:
             columns = None
         if columns is not None:
@@ -651,9 +653,10 @@ class History:
                     values.append(value)
             for name, (at, values) in sparse.items():
                 self._extend(name, at, values)
-        sized = [event for event in events if event.size is not None]
-        self._size_steps.extend([event.step for event in sized])
-        self._sizes.extend([event.size for event in sized if event.size is not None])
+        sizes = list(map(attrgetter("size"), events))
+        if sizes.count(None) < len(sizes):
+            self._size_steps.extend([event.step for event in events if event.size is not None])
+            self._sizes.extend([size for size in sizes if size is not None])
         self._step = events[-1].step
         self._idle_since = events[-1].time
         self._time = max(self._time, events[-1].time)

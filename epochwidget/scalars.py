@@ -70,9 +70,9 @@ def scalar(name: str, value: Any) -> Any:
 
 def to_floats(values: Sequence[Any]) -> Floats:
     """Turn values that `scalar` let through into float64 numbers, tensors of one device in a single read."""
-    tensors = [value for value in values if type(value) is not float]
-    if not tensors:
+    if set(map(type, values)) <= {float}:
         return np.array(values, dtype=np.float64)
+    tensors = [value for value in values if type(value) is not float]
     numbers = iter(_read(tensors))
     return np.array([value if type(value) is float else next(numbers) for value in values], dtype=np.float64)
 
