@@ -167,3 +167,6 @@ def chosen(given: Bus | None, owner: str) -> Bus:
 
 #: The bus that everything uses unless told otherwise.
 bus = Bus()
+
+#: The histories of all runs on it, oldest first.
+runs = bus.runs

@@ -116,17 +116,28 @@ def test_the_core_names_no_framework(path):
     assert imported(path)[1].isdisjoint(FRAMEWORKS)
 
 
-def test_importing_the_package_imports_no_framework():
-    """Whoever trains with one framework waits for no other, and pandas and the like are not waited for at all."""
+def test_importing_the_package_waits_for_nothing():
+    """Whoever trains with one framework waits for no other, and for NumPy and ipywidgets not before there is need."""
     heavy = [*FRAMEWORKS, "matplotlib", "pandas", "tensorboard"]
-    asked = f"import sys, epochwidget; print([name for name in {heavy} if name in sys.modules])"
+    first = [*heavy, "numpy", "ipywidgets", "anywidget", "traitlets", "IPython"]
+    asked = (
+        "import sys, epochwidget as ew\n"
+        f"print([name for name in {first} if name in sys.modules])\n"
+        "import epochwidget.background, epochwidget.bus\n"
+        "assert callable(ew.background) and isinstance(ew.bus, ew.Bus), 'not the modules of these names'\n"
+        "for name in dir(ew): getattr(ew, name)\n"
+        f"print([name for name in {heavy} if name in sys.modules])\n"
+    )
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
-    assert told.stdout.strip() == "[]"
+    assert told.stdout.split("\n") == ["[]", "[]", ""]
 
 
 def test_everything_that_is_offered_is_there():
     assert [name for name in epochwidget.__all__ if not hasattr(epochwidget, name)] == []
     assert epochwidget.runs is epochwidget.bus.runs
+    assert set(epochwidget.__all__) == epochwidget._HOMES.keys()
+    with pytest.raises(AttributeError, match="no attribute 'Buss'"):
+        _ = epochwidget.Buss
 
 
 def test_a_script_that_leaves_a_run_open_ends_quietly():
