@@ -96,10 +96,10 @@ def _check(granularity: Any, method: str) -> None:
 
 
 def _sheet(history: History, granularity: Granularity) -> _Sheet:
-    history.fold()
-    clock, *all_points = history.parts().points
-    chosen = [points for points in all_points if points.series.granularity == granularity]
-    return _by_epoch(chosen) if granularity == "epoch" else _by_step(history, clock, chosen)
+    with history.held():  # another thread may be training
+        clock, *all_points = history.parts().points
+        chosen = [points for points in all_points if points.series.granularity == granularity]
+        return _by_epoch(chosen) if granularity == "epoch" else _by_step(history, clock, chosen)
 
 
 def _by_epoch(chosen: list[Points]) -> _Sheet:
@@ -134,27 +134,37 @@ def _numbered(at: Iterable[tuple[float, float]]) -> list[tuple[float, float, int
 
 def _by_step(history: History, clock: Points, chosen: list[Points]) -> _Sheet:
     """Give each step a row."""
-    timed = len(clock)
-    clock_steps = clock.steps.array(0, timed)
-    steps = np.unique(clock_steps)
+    # A run may have so many that an array more or less is felt: none is made or kept that is not needed.
+    steps = clock.steps.array()
+    if not (steps[1:] > steps[:-1]).all():
+        steps = np.unique(steps)
     for points in chosen:
-        own = points.steps.array(0, len(points))
-        # As a rule every series stands at every step.
-        if not np.array_equal(own, steps):
-            steps = np.union1d(steps, own)
-    time = np.full(len(steps), np.nan)
-    time[steps.searchsorted(clock_steps)] = clock.values.array(0, timed)
+        if not _stands_at(points, steps):  # as a rule every series stands at every step
+            steps = np.union1d(steps, points.steps.array())
+    time, _ = _by_steps(clock, steps)
     epochs = history.epoch_of(steps)
     leading = {
         "step": steps.astype(np.int64),
         "epoch": epochs if np.isnan(epochs).any() else epochs.astype(np.int64),
         "time": time,
     }
+    del epochs
     series: dict[str, _Column] = {}
     for points in chosen:
-        at_rows = steps.searchsorted(points.steps.array(0, len(points)))
-        series[_free(points.series.name, {*leading, *series})] = _spread(points, at_rows, len(steps))
+        series[_free(points.series.name, {*leading, *series})] = _by_steps(points, steps)
     return _Sheet(leading, series)
+
+
+def _stands_at(points: Points, steps: Floats) -> bool:
+    return len(points) == len(steps) and np.array_equal(points.steps.array(0, len(steps)), steps)
+
+
+def _by_steps(points: Points, steps: Floats) -> _Column:
+    """Put the values of a series into a column of these steps."""
+    count = len(points)
+    if _stands_at(points, steps):
+        return points.values.array(0, count), None
+    return _spread(points, steps.searchsorted(points.steps.array(0, count)), len(steps))
 
 
 def _spread(points: Points, rows: npt.NDArray[np.intp], count: int) -> _Column:

@@ -381,8 +381,12 @@ class History:
         """Take in one event of this run."""
         if type(event) is BatchEnded:
             self._queue.append(event)
-            if len(self._queue) >= _WAITING:
-                self.fold()
+            # Another thread that holds the lock takes them in, and the training does not wait for it.
+            if len(self._queue) >= _WAITING and self._lock.acquire(blocking=False):
+                try:
+                    self._settle()
+                finally:
+                    self._lock.release()
             return
         with self._lock:
             self._others.append(event)
@@ -571,11 +575,13 @@ class History:
         began = cost.begin()
         try:
             self._settling = True
-            while self._queue or self._others:
-                while self._queue:
+            while True:
+                # Once: another thread may log faster than this one takes in.
+                if self._queue:
                     self._take_first(len(self._queue), self._queue, self._take_batches)
-                if self._others:
-                    self._take_first(1, self._others, self._take_others)
+                if not self._others:
+                    break
+                self._take_first(1, self._others, self._take_others)
         finally:
             self._settling = False
             cost.end(began)

@@ -7,6 +7,8 @@ import math
 import stat
 import subprocess
 import sys
+import threading
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -225,6 +227,41 @@ def strictly(text):
         raise AssertionError(f"{word} is no JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def test_a_frame_of_a_long_run_takes_little_more_than_itself(bus):
+    """A count of bytes: the first frame is made before, so that importing pandas is not counted."""
+    with Run("long", bus=bus) as run:
+        for _ in range(100_000):
+            run.log(loss=0.5, accuracy=0.5, lr=0.1)
+    run.history.to_frame("batch")
+    tracemalloc.start()
+    try:
+        frame = run.history.to_frame("batch")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * frame.memory_usage().sum()
+
+
+def test_a_frame_of_a_run_that_goes_on_in_another_thread_is_whole(bus):
+    run = Run("busy", bus=bus)
+    over = threading.Event()
+
+    def train():
+        while not over.is_set():
+            run.log(loss=0.5, accuracy=0.25)
+
+    training = threading.Thread(target=train)
+    training.start()
+    try:
+        for _ in range(50):
+            frame = run.history.to_frame("batch")
+            assert not frame.isna().any(axis=None)
+            assert frame.index.tolist() == list(range(1, len(frame) + 1))
+    finally:
+        over.set()
+        training.join()
 
 
 def test_json_says_all_there_is(history):

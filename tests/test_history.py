@@ -464,3 +464,25 @@ def test_an_interrupt_at_any_line_leaves_a_history_that_goes_on():
             sys.settrace(None)
         assert not left
         check(history)
+
+
+def test_the_training_does_not_wait_for_who_reads_its_history(bus):
+    """However long a thread holds the history, batches are logged meanwhile, and none is lost."""
+    run = Run("busy", bus=bus)
+    run.log(loss=0.5)
+    holds, may_go = threading.Event(), threading.Event()
+
+    def read():
+        with run.history.held():
+            holds.set()
+            assert may_go.wait(60)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert holds.wait(60)
+    for _ in range(4999):
+        run.log(loss=0.5)
+    may_go.set()
+    reader.join()
+    assert len(run.history.batch["loss"]) == 5000
+    run.end()
