@@ -17,7 +17,7 @@ help:
 	@echo "make test        run every test: Python, page, notebooks, browser"
 	@echo "make build       build the page"
 	@echo "make lint        check style and types, without tests"
-	@echo "make bench       measure what watching costs"
+	@echo "make bench       measure what watching costs, beside others, into benchmarks/RESULTS.md"
 	@echo "make pictures    make the README's pictures anew"
 	@echo "make clean       remove everything that was set up or built"
 
@@ -40,16 +40,15 @@ test: lint
 	$(BIN)/python -m pytest
 	$(BIN)/python -m pytest --nbval-lax notebooks
 
-bench: .venv/.bench $(PAGE)
-	$(BIN)/python benchmarks/hot_path.py
-	$(BIN)/python benchmarks/fit_overhead.py
+bench: .bench/.peers $(PAGE)
+	.bench/bin/python benchmarks/results.py
 
 pictures: .venv/.test $(PAGE)
 	sh tests/e2e/chromium.sh
 	$(BIN)/python docs/pictures.py
 
 clean:
-	rm -rf .venv dist js/node_modules epochwidget/static
+	rm -rf .venv .bench dist js/node_modules epochwidget/static
 
 $(PAGE): js/node_modules/.package-lock.json js/package.json js/build.mjs $(shell find js/src -type f)
 	npm --prefix js run --silent build
@@ -80,6 +79,10 @@ js/node_modules/.package-lock.json: js/package-lock.json
 	$(PIP) --editable '.[demo,frameworks,test]'
 	@touch $@
 
-.venv/.bench: .venv/.demo
-	$(PIP) --editable '.[demo,bench]'
+# What it is compared with has an environment of its own.
+.bench/.peers: pyproject.toml constraints.txt | $(PAGE)
+	$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+		--editable '.[demo,frameworks,bench]'
+	.bench/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --no-deps fastai
 	@touch $@
