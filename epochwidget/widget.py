@@ -344,10 +344,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
                 if not alone:
                     return
                 self._send_new()
-                began = time.thread_time()
                 if time.perf_counter() >= self._next_ending:
                     self._take_snapshot()
-                    self._next_ending = time.perf_counter() + (time.thread_time() - began) / _ENDING_SHARE
         except Exception:
             _log.exception("[epochwidget] the newest points could not be drawn in this widget.")
 
@@ -387,7 +385,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
                     with self._counted():
                         self._send_new()
                         pause = max(_SEND_EVERY, (time.thread_time() - began) / _SEND_SHARE)
-                        if time.perf_counter() >= self._next_snapshot:
+                        if time.perf_counter() >= (self._next_ending if self._snapshot_due else self._next_snapshot):
                             self._take_snapshot()
             except Exception:
                 _log.exception("[epochwidget] drawing has stopped in this widget; the training goes on.")
@@ -433,7 +431,9 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     def _take_snapshot(self) -> dict[str, wire.Sent]:
         began = time.thread_time()
         self._snapshot, complete = wire.snapshot(self._shown())
-        pause = max(_SNAPSHOT_EVERY, (time.thread_time() - began) / _SNAPSHOT_SHARE)
-        self._next_snapshot = time.perf_counter() + pause
+        now, took = time.perf_counter(), time.thread_time() - began
+        self._next_snapshot = now + max(_SNAPSHOT_EVERY, took / _SNAPSHOT_SHARE)
+        if self._snapshot_due:
+            self._next_ending = now + took / _ENDING_SHARE
         self._snapshot_due = False
         return complete

@@ -245,7 +245,7 @@ def test_interrupting_a_fit_ends_the_run_as_stopped_and_the_next_fit_is_a_new_ru
         INTERRUPTED,
         DUMP,
         INTERRUPTED.replace("1000", "2"),
-        "[(run.status, len(run.spans)) for run in ew.runs], model.train_function is callback._step._watched",
+        "[(run.status, len(run.spans)) for run in ew.runs], model.train_function is callback._step.watched",
         DUMP,
     )
     notebook.run_and_wait(0)
