@@ -67,7 +67,8 @@ def background(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -
     """
     if not callable(function):
         raise TypeError(
-            f"background() needs a function and its arguments, got {function!r}: leave out the parentheses."
+            f"background() needs a function and its arguments, got {function!r}: write background(train, model), "
+            f"not background(train(model))."
         )
     training = Background[R](getattr(function, "__name__", type(function).__name__))
     training.set_running_or_notify_cancel()

@@ -22,6 +22,7 @@ import ipywidgets
 import numpy as np
 
 from .bus import Bus, chosen
+from .errors import checked_name
 from .events import RunLoaded, RunResumed, RunStarted
 from .history import History, Points
 from .panels import label, panel
@@ -73,6 +74,7 @@ def figure(
     """
     if not isinstance(history, History):
         raise TypeError(f"figure() needs a history, as ew.runs[-1] or callback.history are, got {history!r}.")
+    metric = checked_name("The metric of a figure", metric)
     plot = _Plot(metric, View.of("figure", granularity, x_axis=x_axis))
     plot.show([history])
     weakly = ref(plot.figure)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
 from itertools import count
 from operator import index
+from pathlib import Path
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -112,6 +114,15 @@ def checked_name(what: str, name: Any) -> str:
     if not name.strip():
         raise ValueError(f"{what} is empty: give it a name that can be read on a plot.")
     return name
+
+
+def checked_path(owner: str, path: Any) -> Path:
+    """Return `path` as one if a file may be there; `owner` is who was given it, as ``"load"``."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{owner}() needs the path of a file, got {path!r}.")
+    if "\0" in os.fspath(path):
+        raise ValueError(f"{owner}() needs the path of a file, and {os.fspath(path)!r} can be none.")
+    return Path(path)
 
 
 def checked_count(what: str, count: Any, *, least: int = 1) -> int:

@@ -12,13 +12,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from math import isfinite, isnan
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from .columns import Floats
+from .errors import checked_path
 from .replacing import replacing
 from .series import Granularity
 
@@ -284,12 +284,11 @@ def _deliver(history: History, path: StrPath | None, method: str, made: Callable
     """Return the text, or write it to a file."""
     if path is None:
         return "".join(made())
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"history.{method}(path=...) needs the path of a file, got {path!r}.")
-    folder = Path(path).resolve().parent
+    path = checked_path(f"history.{method}", path)
+    folder = path.resolve().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"history.{method}({str(path)!r}): there is no folder {str(folder)!r}; make it first.")
     with replacing(path, f"the run {history.title!r}") as file:
         for text in made():
-            file.write(text.encode())
+            file.write(text.encode(errors="replace"))  # a name may hold half a character
     return None

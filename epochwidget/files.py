@@ -54,7 +54,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from pathlib import Path
 from typing import Any, BinaryIO, get_args
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
@@ -63,6 +62,7 @@ import numpy.typing as npt
 
 from .bus import Bus, chosen
 from .columns import Column, Floats
+from .errors import checked_path
 from .events import Marked, Purpose, RunResumed, RunStarted, Status
 from .history import History, Points, Span
 from .replacing import replacing
@@ -112,10 +112,13 @@ def load(path: str | os.PathLike[str], bus: Bus | None = None) -> History:
         If it is no such file, is damaged, or is of a newer epochwidget. Then nothing is added. Nothing in a file is
         ever executed.
     TypeError
-        If `bus` is no bus.
+        If `path` is no path, or `bus` no bus.
     """
     bus = chosen(bus, "load")
-    with Path(path).open("rb") as file:
+    path = checked_path("load", path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
+        raise ValueError(f"load() needs a file that history.save(path) has written; {str(path)!r} is no file.")
+    with path.open("rb") as file:
         try:
             history = _read(file)
         except Exception as error:  # a damaged archive makes any of a dozen
@@ -128,6 +131,7 @@ def load(path: str | os.PathLike[str], bus: Bus | None = None) -> History:
 
 def save(history: History, path: str | os.PathLike[str]) -> None:
     """Write a run to a file, see `History.save`."""
+    path = checked_path("save", path)
     try:
         with replacing(path, f"the run {history.title!r}") as file:
             _write(file, history)

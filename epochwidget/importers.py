@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import struct
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -27,7 +28,7 @@ from uuid import uuid4
 import numpy as np
 
 from .bus import Bus, chosen
-from .errors import checked_count, checked_name
+from .errors import checked_count, checked_name, checked_path
 from .events import (
     BatchEnded,
     EpochEnded,
@@ -409,6 +410,8 @@ class _Table:
         header = rows[0][1] if rows else []
         if missing := [column for column in columns if column not in header]:
             raise source.refusal(f"its first line names no column {missing[0]!r}")
+        if unnamed := [number for number, column in enumerate(header) if not column.strip() or "\0" in column]:
+            raise source.refusal(f"its column {unnamed[0] + 1} has no name that can be read")
         names = _apart(header)
         if names != header and not may_repeat:
             raise source.refusal("two of its columns have one name")
@@ -486,6 +489,8 @@ def _epochs_of(
     """Read a table with a row for each epoch; `clock` is the column that says how long it took."""
     reading = _Reading()
     columns = [column for column in table.header if column not in ("epoch", clock)]
+    if not any(table.number(row, column) is not None for row in rows for column in columns):
+        raise table.source.refusal("there are no values in it")
     for column in columns:
         reading.declare(series_of(column))
     for row in rows:
@@ -527,7 +532,7 @@ def _keras_columns(values: Mapping[Any, Any]) -> dict[str, list[float]]:
         checked_name("The name of a metric", key)
         try:
             numbers = np.asarray(given, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"from_keras(): {key!r} has to be a list of numbers, got {shortly(given)}.") from None
         if numbers.ndim == 0:
             raise ValueError(f"from_keras(): {key!r} has to be a list of numbers, got {shortly(given)}.")
@@ -727,8 +732,9 @@ class _Entry(NamedTuple):
 
 
 def _trainer_state(source: _Source) -> tuple[_Reading, Status]:
+    text = source.text()
     try:
-        state = json.loads(source.text())
+        state = json.loads(text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, json.JSONDecodeError):
             raise source.refusal(f"it is no JSON: {error}") from None
@@ -872,8 +878,8 @@ class _Scalar(NamedTuple):
 def _tensorboard(logdir: StrPath) -> tuple[_Reading, Path]:
     if not isinstance(logdir, (str, os.PathLike)):
         raise TypeError(f"from_tensorboard() needs the path of a folder, got {shortly(logdir)}.")
-    path = Path(logdir).resolve()
-    if not path.exists():
+    path = checked_path("from_tensorboard", logdir).resolve()
+    if not path.is_dir() and not path.is_file():
         raise FileNotFoundError(f"There is no folder {str(path)!r}; expected were event files of TensorBoard's.")
     source = _Source(path, "a folder of one training's event files for TensorBoard")
     if path.is_file() or _has_events(path):
@@ -893,7 +899,34 @@ _EPOCH = "epoch_"
 
 
 def _has_events(folder: Path) -> bool:
-    return any("tfevents" in file.name for file in folder.iterdir() if file.is_file())
+    return any(_is_of_events(file) for file in folder.iterdir())
+
+
+def _is_of_events(file: Path) -> bool:
+    return "tfevents" in file.name and file.is_file()
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell whether TensorBoard reads all there is, for it stops at a record that is damaged without a word.
+
+    A record is its length, a checksum of that, as many bytes, and a checksum of these. The last may still be written.
+    """
+    from tensorboard.backend.event_processing import event_file_loader  # noqa: PLC0415
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c  # noqa: PLC0415
+
+    read = sum(1 for _ in event_file_loader.RawEventFileLoader(str(file)).Load())
+    size, there = file.stat().st_size, 0
+    with file.open("rb") as records:
+        while len(head := records.read(12)) == 12:
+            length, checksum = struct.unpack("<QI", head)
+            if masked_crc32c(head[:8]) != checksum:
+                return False
+            end = records.tell() + length + 4
+            if end > size:
+                break
+            records.seek(end)
+            there += 1
+    return read == there
 
 
 def _scalars(source: _Source) -> dict[str, list[_Scalar]]:
@@ -906,6 +939,10 @@ def _scalars(source: _Source) -> dict[str, list[_Scalar]]:
     # All scalars, which newer writers write as tensors, and as little as may be of the rest.
     kept = dict.fromkeys(event_accumulator.DEFAULT_SIZE_GUIDANCE, 1) | {"scalars": 0, "tensors": 0}
     found: dict[str, list[_Scalar]] = {}
+    files = [source.path] if source.path.is_file() else [file for file in source.path.iterdir() if _is_of_events(file)]
+    for file in files:
+        if not _is_whole(file):
+            raise source.refusal(f"{file.name!r} is damaged")
     try:
         events = event_accumulator.EventAccumulator(str(source.path), size_guidance=kept)
         events.Reload()

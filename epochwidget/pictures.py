@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from .columns import Floats
 from .panels import label, panel
@@ -47,6 +48,7 @@ _MOST_PANELS = 9
 _MOST_BORDERS = 40
 _MOST_MARKS = 12
 _DPI = 100
+_LARGEST = 1e300
 
 
 class View(NamedTuple):
@@ -233,11 +235,16 @@ def is_mean(series: Series) -> bool:
     )
 
 
+def _drawable(values: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which values matplotlib can draw: it reckons with differences, which of the largest are infinite."""
+    return np.abs(values) < _LARGEST
+
+
 def _draw_panel(
     axes: Axes, history: History, title: str, lines: Sequence[_Line], view: View, *, is_lead: bool = False
 ) -> None:
     values = np.concatenate([line.values for line in lines]) if lines else np.zeros(0)
-    finite = values[np.isfinite(values)]
+    finite = values[_drawable(values)]
     suits = title in ("loss", LEARNING_RATE) or bool(
         len(finite) and finite.min() > 0 and finite.max() > 100 * finite.min()
     )
@@ -278,6 +285,8 @@ def _draw_line(
     last = _number(values[-1])
     faults = int((~np.isfinite(values)).sum())
     fault = f", {faults} not finite" if faults else ""
+    if huge := int((np.isfinite(values) & ~_drawable(values)).sum()):
+        fault += f", {huge} too large to draw"
     if series.granularity == "batch":
         smooth = series.kind == "batch" and series.metric != LEARNING_RATE and view.smoothing > 0 and len(values) > 1
         if not smooth:
@@ -309,7 +318,7 @@ def _leave_outliers_out(axes: Axes, lines: Sequence[_Line], *, is_log: bool) -> 
     groups: dict[str, list[Floats]] = {}
     for line in lines:
         shown = line.values[extremes(line.values, _POINTS)]
-        shown = shown[np.isfinite(shown) & ((shown > 0) | (not is_log))]
+        shown = shown[_drawable(shown) & ((shown > 0) | (not is_log))]
         groups.setdefault(line.points.series.split, []).append(np.log10(shown) if is_log else shown)
     ends = [_robust(np.sort(np.concatenate(values))) for values in groups.values() if any(map(len, values))]
     if not ends:
@@ -356,7 +365,7 @@ def _plot(axes: Axes, places: Floats, values: Floats, is_log: bool, **look: Any)
     at = extremes(values, _POINTS)
     shown = values[at]
     with np.errstate(invalid="ignore"):
-        drawn = np.where(np.isfinite(shown) & ((shown > 0) | (not is_log)), shown, np.nan)
+        drawn = np.where(_drawable(shown) & ((shown > 0) | (not is_log)), shown, np.nan)
     return axes.plot(places[at], drawn, **look)
 
 

@@ -18,7 +18,7 @@ import traitlets
 
 from . import cell, outputs, wire
 from .bus import Bus, chosen
-from .errors import unknown_keywords
+from .errors import checked_path, unknown_keywords
 from .events import RunEnded, RunLoaded, RunResumed, RunStarted
 from .history import History
 from .replacing import replacing
@@ -287,6 +287,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         """
         from .pages import page  # noqa: PLC0415 - for those who ask for one
 
+        path = checked_path("save_html", path)
         shown = self._shown()
         snapshot, _ = wire.snapshot(shown, _PAGE_LIMIT)
         names = [name for name in self.class_traits(sync=True) if name in Settings.class_trait_names()]
@@ -298,7 +299,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             css=_built("widget.css").read_text(encoding="utf-8"),
         )
         with replacing(path, "the page") as file:
-            file.write(html.encode())
+            file.write(html.encode(errors="replace"))  # a name may hold half a character
 
     def run_id(self, trait: str, run: Any) -> str:
         """Return the id of a run that was given for a trait as its history, its handle, its id or its name."""

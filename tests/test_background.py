@@ -72,7 +72,9 @@ def test_its_text_says_how_it_stands():
 
 
 def test_what_cannot_be_called_is_refused(bus):
-    with pytest.raises(TypeError, match=r"needs a function and its arguments, got <History of .*: leave out the paren"):
+    with pytest.raises(
+        TypeError, match=r"needs a function and its arguments, got <History of .*: write background\(train, model\)"
+    ):
         ew.background(train(bus))
 
 

@@ -667,6 +667,21 @@ def test_where_there_is_no_file_the_system_says_so(tmp_path):
         loaded(tmp_path)
 
 
+def test_a_device_is_not_read(bus):
+    """It may have no end."""
+    with pytest.raises(ValueError, match=r"load\(\) needs a file .*; '/dev/zero' is no file"):
+        ew.load("/dev/zero", bus=bus)
+
+
+@pytest.mark.parametrize(
+    ("path", "error"), [(None, TypeError), (3, TypeError), (b"a", TypeError), ("a\0b", ValueError)]
+)
+def test_what_is_no_path_is_refused_in_a_sentence(past, bus, path, error):
+    for method, call in (("save", past.save), ("load", ew.load), ("save_html", ew.EpochWidget(bus=bus).save_html)):
+        with pytest.raises(error, match=rf"{method}\(\) needs the path of a file"):
+            call(path)
+
+
 # --- disks that do not take it -----------------------------------------------------------------------------------
 
 

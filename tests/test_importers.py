@@ -348,6 +348,7 @@ def test_the_rows_tell_what_a_name_does_not(tmp_path, bus, rows, granularity, ki
         (LIGHTNING + '0,9,1,"2\n', "line 2: unexpected end of data"),
         (LIGHTNING + f"0,9,1,{'2' * 200_000}\n", "field larger than field limit"),
         (b"\xff\xfe\x00", "it is no text in UTF-8"),
+        ("epoch,step,x\0,\n0,9,1,2\n", "its column 3 has no name that can be read"),
     ],
 )
 def test_a_broken_file_of_lightnings_is_refused(tmp_path, content, match):
@@ -631,6 +632,19 @@ def test_tensorboards_scalars(writer_for, bus):
     assert run["epoch"] is None
 
 
+def test_a_damaged_file_of_tensorboards_is_refused_and_one_that_is_being_written_is_not(writer_for, bus):
+    """Its own reader stops at the damage and says nothing."""
+    logdir = writer_for("a", [("loss", step, step, 1e9 + step) for step in range(50)])
+    (path,) = logdir.iterdir()
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in [*rng.integers(0, len(whole), 30).tolist(), 0, 8, len(whole) - 1]:
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        refused(ew.from_tensorboard, logdir, r"is damaged")
+    path.write_bytes(whole[:-3])
+    assert ew.from_tensorboard(logdir, bus=bus).batch["loss"].tolist() == list(range(49))
+
+
 def test_more_points_than_tensorboard_shows(writer_for, bus):
     logdir = writer_for("a", [("loss", step, step, 1e9 + step) for step in range(12_000)])
     assert ew.from_tensorboard(logdir, bus=bus).batch["loss"].tolist() == list(range(12_000))
@@ -689,7 +703,7 @@ def test_folders_that_are_no_single_training_are_refused(writer_for, tmp_path):
 def test_event_files_that_are_none_are_refused(tmp_path, writer_for):
     refused(ew.from_tensorboard, tmp_path, "there are no event files in it")
     (tmp_path / "events.out.tfevents.1.host").write_bytes(b"\x00\xff" * 500)
-    refused(ew.from_tensorboard, tmp_path, "there are no scalars in it|cannot read it")
+    refused(ew.from_tensorboard, tmp_path, "there are no scalars in it|cannot read it|is damaged")
     empty = writer_for("empty", [])
     refused(ew.from_tensorboard, empty, "there are no scalars in it")
 

@@ -26,9 +26,9 @@ LAYERS = {
     "pages": set(),
     "replacing": set(),
     "background": {"cell"},
-    "exports": {"columns", "history", "replacing", "series"},  # the history for its annotations
+    "exports": {"columns", "errors", "history", "replacing", "series"},  # the history for its annotations
     "bus": {"events", "history"},
-    "files": {"bus", "columns", "events", "history", "replacing", "series", "watching"},
+    "files": {"bus", "columns", "errors", "events", "history", "replacing", "series", "watching"},
     "marimo": set(),
     "cell": {"marimo", "run"},  # the run for its annotations
     "resuming": {"bus", "errors", "history"},
@@ -36,7 +36,7 @@ LAYERS = {
     "importers": {"bus", "errors", "events", "history", "series", "watching"},
     "iterations": {"bus", "resuming", "run", "series"},
     "wire": {"columns", "history", "panels"},
-    "bqplot": {"bus", "events", "history", "panels", "pictures", "wire"},
+    "bqplot": {"bus", "errors", "events", "history", "panels", "pictures", "wire"},
     "pictures": {"columns", "history", "panels", "scalars", "series", "smoothing", "wire"},
     "settings": {"history", "panels"},
     "widget": {

@@ -55,6 +55,19 @@ def test_values_stand_where_and_under_the_words_that_the_page_has(bus):
     assert "finished, 3 epochs, 120 batches" in figure.get_suptitle()
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_values_near_the_end_of_floats_cost_no_picture(bus, log):
+    with ew.Run("huge", bus=bus) as run:
+        for loss in (1.0, 2.0, 1.7e308, -1.7e308, 3.0):
+            run.log(loss=loss, accuracy=1e308)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = draw(run.history, View(smoothing=0, log=log))
+        figure.savefig(io.BytesIO(), format="png")
+    words = [list(lines(axes)) for axes in figure.get_axes()]
+    assert words == [["train each step 3, 2 too large to draw"], ["train each step 1e+308, 5 too large to draw"]]
+
+
 def test_means_may_stand_at_the_end_and_steps_on_the_axis(bus):
     history = trained(bus)
     axes = draw(history, View(x_axis="step", smoothing=0)).get_axes()[0]
