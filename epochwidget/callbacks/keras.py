@@ -45,7 +45,7 @@ from ..series import LEARNING_RATE, Kind, Series
 
 check_version("keras", keras.__version__, "3.8", "4")
 
-# When what has ended is read: after so many seconds, or so many executions.
+# When what has ended is read: after so many seconds, or so many steps.
 _READ_EVERY = 0.1
 _ROOM = 512
 
@@ -225,10 +225,15 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self._iterations = _iterations(self.model)
 
     def _watch_anew(self) -> None:
-        """Watch the train function that the model has now, or go by the logs if it is somebody's own."""
+        """Watch the train function that the model has now, or go by the logs from now on if it is somebody's own.
+
+        What was kept so far has to be handed over.
+        """
         assert self._step is not None
         is_replaced = self._step.is_replaced
-        self._leave_step()
+        _hear_ends_at_once(self._fit)
+        self._step.end()
+        self._step = None
         if is_replaced:  # as by who makes it anew to thaw a layer
             self._watch(self._fit)
 
@@ -245,14 +250,6 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         elif now >= self._due:
             self._hand_over()
             self._due = perf_counter() + _READ_EVERY
-
-    def _leave_step(self) -> None:
-        """Go by the logs from now on."""
-        self._hand_over()
-        _hear_ends_at_once(self._fit)
-        if self._step is not None:
-            self._step.end()
-            self._step = None
 
     @harmless
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -479,6 +476,7 @@ class _WatchedStep:
         #: The train function that takes this step.
         self.watched: Any = None
         self._steps: int = model.steps_per_execution
+        self._room = max(_ROOM // self._steps, 1)
         self._collect: Callable[[float, int], None] = _ignore
         self._due = 0.0
         # When each execution ended, how many rows it has, or more than it has if an epoch ended, and its other logs.
@@ -497,7 +495,7 @@ class _WatchedStep:
         elif model.steps_per_execution == 1:
             self._tape = _OutputTape()
         else:
-            self._tape = _VariableTape(2 * _ROOM * model.steps_per_execution)
+            self._tape = _VariableTape(2 * self._room * self._steps)
 
     def begin(self, collect: Callable[[float, int], None]) -> None:
         """Train by this step from now on.
@@ -546,7 +544,7 @@ class _WatchedStep:
                     self._ended.append((now, self._steps, _NOTHING))
                 else:
                     self._ended.append((now, self._steps if has_rows else 0, self._others(logs, has_rows)))
-                if now >= self._due or len(self._ended) >= _ROOM:
+                if now >= self._due or len(self._ended) >= self._room:
                     self._collect(now, len(self._ended))
                     self._due = perf_counter() + _READ_EVERY
             return logs
