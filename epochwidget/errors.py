@@ -22,8 +22,8 @@ _failed: WeakSet[Any] = WeakSet()
 _log = logging.getLogger("epochwidget")
 
 
-def check_version(package: str, installed: str, at_least: str, below: str) -> None:
-    """Raise unless `package` is of a version that a callback was written for.
+def check_version(package: str, installed: str, at_least: str, below: str | None = None) -> None:
+    """Raise unless `package` is of a version that what needs it was written for.
 
     Parameters
     ----------
@@ -32,17 +32,18 @@ def check_version(package: str, installed: str, at_least: str, below: str) -> No
     installed
         Its version here.
     at_least, below
-        The first version that is supported, and the first that is not any more.
+        The first version that is supported, and the first that is not any more; None for none.
 
     Raises
     ------
     ImportError
         Naming what is installed and what is supported.
     """
-    if not _numbers(at_least) <= _numbers(installed) < _numbers(below):
+    if _numbers(installed) < _numbers(at_least) or (below is not None and _numbers(installed) >= _numbers(below)):
+        newest, limit = (f", but below {below}", f",<{below}") if below is not None else ("", "")
         raise ImportError(
-            f"epochwidget needs {package} {at_least} or newer, but below {below}; {installed} is installed: "
-            f"pip install '{package}>={at_least},<{below}'."
+            f"epochwidget needs {package} {at_least} or newer{newest}; {installed} is installed: "
+            f"pip install '{package}>={at_least}{limit}'."
         )
 
 

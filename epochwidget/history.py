@@ -422,13 +422,14 @@ class History:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run to a file, from which `epochwidget.load` makes it again, every number bit for bit.
 
-        The file is a NumPy ``.npz`` of 16 bytes a point; `epochwidget.files` says what is in it. A run that goes on is
-        written as it is at this moment, and loaded as one that was stopped.
+        A run that goes on is written as it is at this moment, and loaded as one that was stopped.
 
         Parameters
         ----------
         path
-            Where to, with any suffix. A file that is there is replaced, and only once the new one is complete.
+            Where to. ``"run.parquet"`` becomes a table that all programs of the field read, by pyarrow, see
+            `epochwidget.parquet`; with any other suffix it is an archive of NumPy's, see `epochwidget.npz`. A file
+            that is there is replaced, and only once the new one is complete.
 
         Raises
         ------
@@ -436,6 +437,8 @@ class History:
             If the file cannot be written. What was at `path` is as it was.
         ValueError
             If the run holds what no file can: a time that is no finite number, say, which no `Run` ever tells.
+        ImportError
+            If the suffix is ``.parquet`` and there is no pyarrow.
         """
         from .files import save  # noqa: PLC0415 - which makes histories
 

@@ -118,7 +118,16 @@ def test_what_nobody_knows_of_a_batch_is_nan():
     assert made.to_csv(granularity="batch") == "step,epoch,time,loss\n3,,,1.0\n7,,,1.0\n"
 
 
-def test_polars_takes_the_frame_without_pyarrow(history):
+def test_polars_takes_the_frame_through_the_interchange_protocol(history):
+    frame = history.to_frame("batch").reset_index()
+    taken = pl.from_dataframe(frame)
+    assert taken.columns == ["step", "epoch", "time", "loss", "grad_norm"]
+    assert taken["loss"].to_list() == history.batch["loss"].tolist()
+    assert taken["grad_norm"].null_count() == 4
+
+
+def test_polars_takes_the_frame_without_pyarrow(history, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     frame = history.to_frame("batch").reset_index()
     taken = pl.from_pandas(frame, nan_to_null=False)
     assert taken.columns == ["step", "epoch", "time", "loss", "grad_norm"]

@@ -28,7 +28,10 @@ LAYERS = {
     "background": {"cell"},
     "exports": {"columns", "errors", "history", "replacing", "series"},  # the history for its annotations
     "bus": {"events", "history"},
-    "files": {"bus", "columns", "errors", "events", "history", "replacing", "series", "watching"},
+    "description": {"columns", "events", "history", "series", "watching"},
+    "npz": {"description", "history"},
+    "parquet": {"columns", "description", "errors", "history"},
+    "files": {"bus", "description", "errors", "history", "npz", "parquet", "replacing"},
     "marimo": set(),
     "cell": {"marimo", "run"},  # the run for its annotations
     "resuming": {"bus", "errors", "history"},
