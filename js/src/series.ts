@@ -12,6 +12,9 @@ export const BLOCK = 64;
 export const FACTOR = 8;
 /** How many summaries there are, each coarser than the one before. */
 export const LEVELS = 3;
+const COARSEST = BLOCK * FACTOR ** (LEVELS - 1);
+/** Points that are asked for at once; as many as `MESSAGE_POINTS` of `epochwidget/wire.py`. */
+export const PIECE = 4 * COARSEST;
 
 // What the page knows about an index.
 const HOLE = 0; // Nothing: a frame that was lost, or has yet to come.
@@ -70,6 +73,13 @@ export class Series {
     return this.count >= this.length;
   }
 
+  /** How many points of a piece the kernel has and the page has not. */
+  missing(piece: number): number {
+    const [first, end] = [(piece * PIECE) / COARSEST, Math.ceil(this.end / COARSEST)];
+    const here = this.#sum(LEVELS - 1, first, Math.min(end, first + PIECE / COARSEST))[POINTS]!;
+    return Math.max(0, Math.min(PIECE, this.length - piece * PIECE) - here);
+  }
+
   /** Writes a stretch. What overlaps is written again, what lies between stays a hole. */
   write(column: Column): void {
     this.length = Math.max(this.length, column.length);
@@ -81,7 +91,7 @@ export class Series {
     this.#reserve(end, epochs !== null);
     const oldEnd = this.end;
     this.end = Math.max(oldEnd, end);
-    if (from > oldEnd || indices !== null) this.#carry(oldEnd);
+    if (from > oldEnd || indices !== null) this.#carry(oldEnd, this.end);
     let changed = false;
     for (let k = 0; k < count; k++) {
       const i = indices === null ? from + k : indices[k]!;
@@ -99,11 +109,11 @@ export class Series {
           this.#state[j] = LEFT_OUT;
           changed ||= j < oldEnd;
         }
-        this.#carry(i + 1);
+        this.#carry(i + 1, indices[k + 1]!);
       }
     }
     if (changed) this.rewritten++;
-    const clean = this.#carry(end);
+    const clean = this.#carry(end, this.end);
     for (let block = Math.floor(dirty / BLOCK); block * BLOCK < clean; block++) this.#summarise(block);
     for (let level = 1, size = BLOCK * FACTOR; level < LEVELS; level++, size *= FACTOR) {
       for (let block = Math.floor(dirty / size); block * size < clean; block++) this.#combine(level, block);
@@ -163,8 +173,7 @@ export class Series {
   /** The summary of all points. */
   get extent(): Extent {
     if (this.#extent !== null) return this.#extent;
-    const coarsest = BLOCK * FACTOR ** (LEVELS - 1);
-    const all = this.#sum(LEVELS - 1, 0, Math.ceil(this.end / coarsest));
+    const all = this.#sum(LEVELS - 1, 0, Math.ceil(this.end / COARSEST));
     this.#extent = {
       low: all[LOW]!,
       lowest: all[LOW + 1]!,
@@ -227,9 +236,9 @@ export class Series {
   }
 
   /** Gives indices that are not here the step before them, so that steps can be searched. */
-  #carry(from: number): number {
+  #carry(from: number, until: number): number {
     let i = from;
-    for (; i < this.end && this.#state[i] !== HERE; i++) {
+    for (; i < until && this.#state[i] !== HERE; i++) {
       this.#steps[i] = i === 0 ? 0 : this.#steps[i - 1]!;
       if (this.#epochs.length > 0) this.#epochs[i] = i === 0 ? 0 : this.#epochs[i - 1]!;
     }
