@@ -7,14 +7,13 @@ output, of which the front end can tell a busy kernel nothing.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
-from . import marimo
+from . import marimo, shell
 
 if TYPE_CHECKING:
     from .run import Run
@@ -81,15 +80,14 @@ def when_run_again(cell: str, tell: Callable[[str], None]) -> None:
 def _hook() -> Any:
     """Listen to the IPython that runs here, and return it; None where there is none."""
     global _hooked, _running_in
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if shell is not None and shell is not _hooked:
-        shell.events.register("pre_run_cell", _before_cell)
-        shell.events.register("post_run_cell", _after_cell)
-        _hooked = shell
+    ipython = shell.present()
+    if ipython is not None and ipython is not _hooked:
+        ipython.events.register("pre_run_cell", _before_cell)
+        ipython.events.register("post_run_cell", _after_cell)
+        _hooked = ipython
         if threading.current_thread() is threading.main_thread():
             _running_in = threading.get_ident()  # it is a cell that asks
-    return shell
+    return ipython
 
 
 def _before_cell(info: Any) -> None:

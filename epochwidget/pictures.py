@@ -6,7 +6,6 @@ validation at its end, the learning rate, the borders of the epochs and the pers
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import shell
 from .columns import Floats
 from .panels import label, panel
 from .scalars import scalar
@@ -141,12 +141,11 @@ def png(history: History, view: View) -> bytes | None:
 
 def shown_by_ipython(figure: Figure) -> Figure:
     """Have IPython show a figure that is a cell's last expression, as it does for those of pyplot."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if shell is not None and type(figure) not in shell.display_formatter.formatters["image/png"]:
+    ipython = shell.present()
+    if ipython is not None and type(figure) not in ipython.display_formatter.formatters["image/png"]:
         from IPython.core.pylabtools import select_figure_formats  # noqa: PLC0415
 
-        select_figure_formats(shell, {"png"})  # type: ignore[no-untyped-call]
+        select_figure_formats(ipython, {"png"})  # type: ignore[no-untyped-call]
     return figure
 
 

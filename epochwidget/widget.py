@@ -6,17 +6,19 @@ import logging
 import os
 import time
 from base64 import b64encode
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event as Signal
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import anywidget
 import traitlets
 
-from . import cell, outputs, wire
+from . import cell, control, outputs, wire
 from .bus import Bus, chosen
 from .errors import checked_path, unknown_keywords
 from .events import RunEnded, RunLoaded, RunResumed, RunStarted
@@ -137,6 +139,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     _css = _built("widget.css")
 
     _snapshot = traitlets.Bytes(b"").tag(sync=True)
+    # To whom a page speaks on the kernel's control channel.
+    _uid = traitlets.Unicode().tag(sync=True)
     # Until it follows a bus there is nothing to close, though ipywidgets closes what it forgets, and does so wherever
     # garbage is collected.
     _closed = Signal()
@@ -165,7 +169,9 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         self._picture_due = False
         self._next_snapshot = self._next_ending = 0.0
         self._snapshot_due = False
-        super().__init__(**view)
+        # What the page asked and has no answer yet; of more than it ever asks at once the oldest are left out.
+        self._questions: deque[control.Detail] = deque(maxlen=16)
+        super().__init__(**view, _uid=uuid4().hex)
         self._closed = Signal()
         self._bus.subscribe(self._run_started, RunStarted, RunResumed)
         self._bus.subscribe(self._run_ended, RunEnded, RunLoaded)
@@ -175,6 +181,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         self.observe(self._runs_chosen, "runs")
         self.observe(self._axis_chosen, "x_axis")
         cell.follow(self)
+        self.on_msg(lambda _widget, content, _buffers: self._hear(content))
+        control.listen(self._uid, self._hear)
         self._start_sender()
 
     def __repr__(self) -> str:
@@ -187,6 +195,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             self._closed.set()
             self._bus.unsubscribe(self._run_started)
             self._bus.unsubscribe(self._run_ended)
+            control.unlisten(self._uid)
         super().close()
 
     def _repr_mimebundle_(self, **_kwargs: Any) -> Any:
@@ -363,6 +372,21 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             finally:
                 self._at_work = not alone
 
+    def _hear(self, content: Any) -> None:
+        """Take in what the page asks, in whatever thread; the sender answers, for this one may be needed."""
+        question = control.read(content)
+        if question is not None and not self._closed.is_set():
+            self._questions.append(question)
+            self._start_sender()
+
+    def _answer(self) -> None:
+        while self._questions:
+            question = self._questions.popleft()
+            asked = [history for history in self._shown() if history.run == question.run]
+            frame = wire.detail(asked[0], question.generation, question.ranges) if asked else None
+            buffers = [] if frame is None else [frame]
+            self.send({"type": "detail", "question": question.question}, buffers=buffers)
+
     def _start_sender(self) -> None:
         if not self._wanted():
             return
@@ -385,6 +409,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
                     began = time.thread_time()
                     with self._counted():
                         self._send_new()
+                        self._answer()
                         pause = max(_SEND_EVERY, (time.thread_time() - began) / _SEND_SHARE)
                         if time.perf_counter() >= (self._next_ending if self._snapshot_due else self._next_snapshot):
                             self._take_snapshot()
@@ -405,6 +430,8 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             cost.end(began, clock=time.thread_time)
 
     def _wanted(self) -> bool:
+        if self._questions:  # whoever asks sees it
+            return True
         if self._out_of_sight:
             return False
         return self._snapshot_due or any(history.status == "running" for history in self._shown())

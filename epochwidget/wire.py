@@ -7,6 +7,11 @@ what             direction  how
                             only what is new; at most 20 a second for each widget
 ``_snapshot``    to page    a ``Bytes`` trait, a frame of at most 200 kB that holds every run; what a
                             reloaded page and a second front end start from
+``_uid``         to page    text, by which the page names the widget on the kernel's control channel
+``detail``       both       from the page a question for points that a snapshot left out, see
+                            `epochwidget.control`; to the page its answer, ``{"type": "detail", "question": n}``
+                            with one buffer, a frame with these points, or without it if there are none of that run
+                            and generation
 view state       both       the traits in ``settings.py``; drawing never waits for the kernel. ``panels`` is a
                             list of ``{"title": text, "metrics": [text, ...], "scale": "auto" | "linear" |
                             "log"}``, and a metric is the ``name`` or the ``panel`` of a SERIES. Where
@@ -206,6 +211,39 @@ def behind(history: History, sent: Sent) -> bool:
     return sent.generation != parts.generation or any(
         sent.points.get(number, 0) < len(points) for number, points in enumerate(parts.points)
     )
+
+
+def detail(history: History, generation: int, ranges: Iterable[tuple[int, int, int]]) -> bytes | None:
+    """Encode some points of a run.
+
+    Parameters
+    ----------
+    history
+        The run.
+    generation
+        The generation of it that is meant.
+    ranges
+        ``(series, start, stop)``: the series' id and the indices of its points. What is not there is left out.
+
+    Returns
+    -------
+    bytes or None
+        A frame, or None if the run is of another generation.
+    """
+    history.fold()
+    parts = history.parts()
+    if parts.generation != generation:
+        return None
+    frame = _Frame()
+    run = _describe(history, parts)
+    run["spans"], run["marks"] = _spans(parts.spans, len(parts.spans)), _marks(parts.marks, len(parts.marks))
+    for number, start, stop in ranges:
+        points = parts.points[number] if number < len(parts.points) else None
+        count = 0 if points is None else min(stop, len(points)) - start
+        if points is not None and count > 0:
+            run["columns"].append(_column(frame, number, points, start, count))
+    frame.runs.append(run)
+    return frame.encode()
 
 
 def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple[bytes, dict[str, Sent]]:

@@ -33,18 +33,21 @@ LAYERS = {
     "parquet": {"columns", "description", "errors", "history"},
     "files": {"bus", "description", "errors", "history", "npz", "parquet", "replacing"},
     "marimo": set(),
-    "cell": {"marimo", "run"},  # the run for its annotations
+    "shell": set(),
+    "control": {"shell", "wire"},
+    "cell": {"marimo", "run", "shell"},  # the run for its annotations
     "resuming": {"bus", "errors", "history"},
     "run": {"bus", "cell", "errors", "events", "history", "marimo", "resuming", "scalars", "series", "watching"},
     "importers": {"bus", "errors", "events", "history", "series", "watching"},
     "iterations": {"bus", "resuming", "run", "series"},
     "wire": {"columns", "history", "panels"},
     "bqplot": {"bus", "errors", "events", "history", "panels", "pictures", "wire"},
-    "pictures": {"columns", "history", "panels", "scalars", "series", "smoothing", "wire"},
+    "pictures": {"columns", "history", "panels", "scalars", "series", "shell", "smoothing", "wire"},
     "settings": {"history", "panels"},
     "widget": {
         "bus",
         "cell",
+        "control",
         "errors",
         "events",
         "history",
@@ -105,7 +108,7 @@ def test_a_module_imports_only_what_its_place_in_the_picture_allows(module):
 def test_cell_knows_run_by_its_type_only():
     tree = ast.parse((PACKAGE / "cell.py").read_text(encoding="utf-8"))
     top = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level]
-    assert [alias.name for node in top for alias in node.names] == ["marimo"]
+    assert [alias.name for node in top for alias in node.names] == ["marimo", "shell"]
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "callbacks").glob("*.py")), ids=lambda path: path.stem)

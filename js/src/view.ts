@@ -7,6 +7,7 @@
  */
 import { LOSS } from "./best";
 import { type Change, Controls } from "./controls";
+import { type Detail, gapsOf } from "./detail";
 import { arrange, element, setText } from "./element";
 import { count, duration, rate } from "./format";
 import { Header } from "./header";
@@ -53,6 +54,7 @@ export type Root = HTMLElement & {
 export class View {
   readonly root: Root;
   readonly #store: Store;
+  readonly #detail: Detail;
   readonly #change: Change;
   readonly #header = new Header((step, metric) => this.#goTo(step, metric));
   readonly #controls: Controls;
@@ -87,8 +89,9 @@ export class View {
   #frame = 0;
   #gone = false;
 
-  constructor(store: Store, settings: Settings, change: Change) {
+  constructor(store: Store, detail: Detail, settings: Settings, change: Change) {
     this.#store = store;
+    this.#detail = detail;
     this.#settings = settings;
     this.#change = (patch) => change(this.#kept(patch));
     this.#desk = {
@@ -270,6 +273,7 @@ export class View {
       x: this.#choosing ?? this.#window(),
       marks: first.run.allMarks().sort((a, b) => first.timeline.markPlace(a) - first.timeline.markPlace(b)),
       titles: open.map(({ title }) => title),
+      detail: this.#detail,
     };
     const isOver = first.run.facts.status !== "running";
     const nothing = isOver ? "No values were logged." : "Waiting for the first batch.";
@@ -282,6 +286,7 @@ export class View {
     if (seen.length > 0) this.#empty.style.minHeight = "";
     else if (!isOver && this.#empty.style.minHeight === "")
       this.#empty.style.minHeight = `${this.#panels.offsetHeight}px`;
+    if (awake) this.#detail.want(seen.flatMap((panel) => gapsOf(panel, scene.x)));
     this.#layOut(seen, scene, awake);
     this.#table.root.hidden = !settings.table || settings.compact;
     if (settings.table) this.#table.update(first.run, seen);

@@ -4,6 +4,7 @@
  * What the kernel says is kept beside the model, not in a view: messages sent before the first view exists, or
  * between two views, are not lost, and a further view shows everything at once.
  */
+import { type Ask, Detail } from "./detail";
 import { readSettings, type Settings, TRAITS } from "./settings";
 import { Store } from "./store";
 import { View } from "./view";
@@ -16,6 +17,17 @@ export interface Model {
   save_changes(): void;
   on(event: string, callback: (...args: never[]) => void): void;
   off(event: string, callback: (...args: never[]) => void): void;
+  /** Not in a page that stands alone. */
+  send?(content: object): void;
+  /** Jupyter's, where it is that. */
+  readonly widget_manager?: { readonly kernel?: Kernel | null };
+}
+
+/** The part of a kernel's connection that is used here. */
+interface Kernel {
+  readonly clientId?: string;
+  readonly username?: string;
+  sendControlMessage?(message: object, expectReply: boolean, disposeOnDone: boolean): unknown;
 }
 
 const SNAPSHOT = "_snapshot";
@@ -26,6 +38,7 @@ export default () => {
   // Held weakly: the page owns its views, and drops them without a word.
   const views = new Set<WeakRef<View>>();
   let settings: Settings | null = null;
+  let detail: Detail | null = null;
   let warned = false;
 
   const eachView = (visit: (view: View) => void): void => {
@@ -57,13 +70,18 @@ export default () => {
   const initialize = ({ model }: { model: Model }): (() => void) => {
     if (settings !== null) return () => {};
     settings = readSettings((trait) => model.get(trait));
-    store.subscribe(() => eachView((view) => view.schedule()));
+    const schedule = () => eachView((view) => view.schedule());
+    store.subscribe(schedule);
+    const questions = new Detail(asking(model), schedule);
+    detail = questions;
     // A snapshot that is already there may come from a saved page, where no time passes.
     if (model.get(SNAPSHOT) != null) take(model.get(SNAPSHOT), null);
     listen(model, `change:${SNAPSHOT}`, () => take(model.get(SNAPSHOT), performance.now()));
     listen(model, "msg:custom", (content: unknown, buffers: readonly unknown[] | undefined) => {
-      const type = (content as { type?: unknown } | null)?.type;
-      if (type === "append") take(buffers?.[0], performance.now());
+      const { type, question } = (content ?? {}) as { type?: unknown; question?: unknown };
+      if (type === "append" || (type === "detail" && buffers?.[0] !== undefined))
+        take(buffers?.[0], performance.now());
+      if (type === "detail") questions.answer(question);
     });
     for (const trait of TRAITS) {
       listen(model, `change:${trait}`, () => {
@@ -87,7 +105,7 @@ export default () => {
       for (const [trait, value] of Object.entries(patch)) model.set(trait, value);
       model.save_changes();
     };
-    const view = new View(store, settings!, change);
+    const view = new View(store, detail!, settings!, change);
     const reference = new WeakRef(view);
     views.add(reference);
     el.append(view.root);
@@ -99,3 +117,28 @@ export default () => {
 
   return { initialize, render };
 };
+
+/** How the kernel is asked something, also while a cell keeps it busy; null where there is none. */
+function asking(model: Model): Ask | null {
+  const manager = model.widget_manager;
+  const uid = model.get("_uid");
+  if (typeof uid !== "string" || model.send === undefined) return null;
+  if (manager !== undefined && manager.kernel == null) return null;
+  return (question, again) => {
+    const kernel = manager?.kernel;
+    // A busy kernel hears nothing else; but not every kernel listens there.
+    if (!again && kernel?.sendControlMessage !== undefined) {
+      const header = {
+        msg_id: `${uid}-${Math.random()}`,
+        msg_type: "comm_msg",
+        session: kernel.clientId ?? "",
+        username: kernel.username ?? "",
+        date: new Date().toISOString(),
+        version: "5.3",
+      };
+      const content = { comm_id: uid, data: { method: "custom", content: question } };
+      const message = { header, parent_header: {}, metadata: {}, content, channel: "control", buffers: [] };
+      kernel.sendControlMessage(message, false, true);
+    } else model.send?.(question);
+  };
+}

@@ -1,5 +1,6 @@
 /** One panel: its title, its legend, its plot, and what the plot cannot show in words. */
 import type { Change } from "../controls";
+import { type Detail, gapsOf } from "../detail";
 import { element, setAttribute, setText } from "../element";
 import { count, plural, rate, value } from "../format";
 import { Legend } from "../legend";
@@ -27,6 +28,7 @@ export interface Scene {
   readonly marks: readonly Mark[];
   /** The titles of all open panels in their order. */
   readonly titles: readonly string[];
+  readonly detail: Detail;
 }
 
 /** What a panel tells its view. */
@@ -267,10 +269,10 @@ export class PanelFigure {
   }
 
   #updateNote(): void {
-    const panel = this.#panel;
-    if (panel === null) return;
-    const notes = notesOf(panel);
-    const saved = this.#scene?.marks.filter(({ text }) => text === CHECKPOINT).length ?? 0;
+    const [panel, scene] = [this.#panel, this.#scene];
+    if (panel === null || scene === null) return;
+    const notes = notesOf(panel, scene);
+    const saved = scene.marks.filter(({ text }) => text === CHECKPOINT).length;
     if (this.#lead && saved > 0) notes.unshift(`▴ ${plural(saved, CHECKPOINT)}`);
     if (this.#isEmptyStretch()) notes.push("no values in this part of the x axis");
     const { count: out, low, high } = this.#picture?.clipped ?? { count: 0, low: 0, high: 0 };
@@ -427,7 +429,7 @@ function nearest({ series, of }: Line, place: number): number {
 }
 
 /** What the plot cannot show, in words. */
-function notesOf(panel: Panel): string[] {
+function notesOf(panel: Panel, { x, detail }: Scene): string[] {
   const notes: string[] = [];
   const several = panel.lines.length > 1;
   for (const { series, label, kind, of } of panel.lines) {
@@ -439,9 +441,12 @@ function notesOf(panel: Panel): string[] {
       .map(({ what, times, step }) => `${count(times)} ${what}, first at step ${count(step)}`);
     if (found.length > 0) notes.push(who + found.join("; "));
   }
-  const here = panel.lines.reduce((sum, { series }) => sum + series.count, 0);
-  const all = panel.lines.reduce((sum, { series }) => sum + series.length, 0);
-  if (here < all) notes.push(`a summary: ${count(here)} of ${count(all)} points are here`);
+  const gaps = gapsOf(panel, x).filter(({ series }) => series.spec.kind !== "clock");
+  if (gaps.length > 0) {
+    const here = panel.lines.reduce((sum, { series }) => sum + series.count, 0);
+    const all = panel.lines.reduce((sum, { series }) => sum + series.length, 0);
+    notes.push(`a summary: ${count(here)} of ${count(all)} points are here${detail.tells(gaps)}`);
+  }
   if (panel.nonPositive > 0) {
     const values = plural(panel.nonPositive, "value");
     notes.push(
