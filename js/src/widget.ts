@@ -4,6 +4,7 @@
  * What the kernel says is kept beside the model, not in a view: messages sent before the first view exists, or
  * between two views, are not lost, and a further view shows everything at once.
  */
+import { drawGivenUp, type Manager } from "./restore";
 import { readSettings, type Settings, TRAITS } from "./settings";
 import { Store } from "./store";
 import { View } from "./view";
@@ -16,9 +17,12 @@ export interface Model {
   save_changes(): void;
   on(event: string, callback: (...args: never[]) => void): void;
   off(event: string, callback: (...args: never[]) => void): void;
+  widget_manager?: Manager;
 }
 
 const SNAPSHOT = "_snapshot";
+// By then a page that is being loaded has found this model, or has given up on it.
+const LOOKED_FOR = 500;
 
 export default () => {
   const store = new Store();
@@ -73,6 +77,11 @@ export default () => {
         eachView((view) => view.apply(next));
       });
     }
+    const looked = setTimeout(() => {
+      // It is fine as it is where the page is built otherwise.
+      if (views.size === 0 && model.widget_manager) drawGivenUp(model.widget_manager).catch(() => {});
+    }, LOOKED_FOR);
+    scope.signal.addEventListener("abort", () => clearTimeout(looked));
     return () => scope.abort();
   };
 
