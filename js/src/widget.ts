@@ -5,6 +5,7 @@
  * between two views, are not lost, and a further view shows everything at once.
  */
 import { type Ask, Detail } from "./detail";
+import { drawGivenUp, type Manager } from "./restore";
 import { readSettings, type Settings, TRAITS } from "./settings";
 import { Store } from "./store";
 import { View } from "./view";
@@ -20,7 +21,7 @@ export interface Model {
   /** Not in a page that stands alone. */
   send?(content: object): void;
   /** Jupyter's, where it is that. */
-  readonly widget_manager?: { readonly kernel?: Kernel | null };
+  readonly widget_manager?: Manager & { readonly kernel?: Kernel | null };
 }
 
 /** The part of a kernel's connection that is used here. */
@@ -31,6 +32,8 @@ interface Kernel {
 }
 
 const SNAPSHOT = "_snapshot";
+// By then a page that is being loaded has found this model, or has given up on it.
+const LOOKED_FOR = 500;
 
 export default () => {
   const store = new Store();
@@ -91,6 +94,11 @@ export default () => {
         eachView((view) => view.apply(next));
       });
     }
+    const looked = setTimeout(() => {
+      // It is fine as it is where the page is built otherwise.
+      if (views.size === 0 && model.widget_manager) drawGivenUp(model.widget_manager).catch(() => {});
+    }, LOOKED_FOR);
+    scope.signal.addEventListener("abort", () => clearTimeout(looked));
     return () => scope.abort();
   };
 

@@ -23,6 +23,24 @@ def train(epochs):
             run.log_epoch(val_loss=0.5 - 0.1 * epoch)
 """
 
+# As where a page is held up, or a cell ends two seconds after the page was loaded: while the kernel gives the models
+# back, the time goes by in which JupyterLab looks for them.
+HELD_UP = """
+const now = Date.now;
+let late = 0;
+Date.now = () => now() + late;
+window.WebSocket = class extends WebSocket {
+    get onmessage() { return super.onmessage; }
+    set onmessage(take) {
+        super.onmessage = event => {
+            if (event.data instanceof ArrayBuffer && new TextDecoder().decode(event.data).includes("update_states"))
+                late = 3000;
+            take(event);
+        };
+    }
+};
+"""
+
 FAIL = """
 def fail():
     time.sleep(2)
@@ -76,6 +94,22 @@ def test_a_page_loaded_anew_while_a_cell_blocks_shows_everything_when_the_cell_e
     notebook.reload()
     notebook.widget().root.wait_for(timeout=60_000)
     notebook.widget().wait_for_points(800)
+    same_as_python(notebook, 3)
+
+
+def test_a_page_that_is_held_up_while_it_is_loaded_anew_shows_everything(open_notebook: Open) -> None:
+    notebook = open_notebook(SHOW, TRAIN, "train(2)", DUMP)
+    for cell in (0, 1, 2):
+        notebook.run_and_wait(cell)
+    before = notebook.outputs(0)
+    notebook.page.add_init_script(HELD_UP)
+    notebook.reload()
+    notebook.widget().root.wait_for(timeout=30_000)
+    late = notebook.page.evaluate("Date.now() - performance.timeOrigin - performance.now()")
+    assert late > 2000, "JupyterLab has looked in vain"
+    notebook.widget().wait_for_points(200)
+    assert notebook.page.locator(".epochwidget").count() == 1
+    assert notebook.outputs(0) == before
     same_as_python(notebook, 3)
 
 
