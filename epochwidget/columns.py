@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +18,18 @@ class Column:
     """Float64 numbers in chunks: appending never moves what is there, so that no batch waits for a copy.
 
     Chunks start small, for a run may have thousands of series, and grow with the column up to 512 kB.
+
+    Parameters
+    ----------
+    chunks : iterable of numpy.ndarray, shape (at least 1,), float64
+        What it begins with; the arrays are not copied.
     """
 
     __slots__ = ("_chunks", "_length", "_starts")
 
-    def __init__(self) -> None:
-        self._chunks: list[Floats] = []
-        self._starts: list[int] = []
-        self._length = 0
+    def __init__(self, chunks: Iterable[Floats] = ()) -> None:
+        self._chunks: list[Floats] = list(chunks)
+        *self._starts, self._length = accumulate(map(len, self._chunks), initial=0)
 
     def __len__(self) -> int:
         return self._length
@@ -50,6 +55,20 @@ class Column:
         kept = bisect_left(self._starts, length)
         self._length = min(length, self._length)
         del self._chunks[kept:], self._starts[kept:]
+
+    def with_front(self, count: int, chunks: Sequence[Floats]) -> Column:
+        """Return a column that has these chunks in the place of the first `count` numbers.
+
+        Nothing is copied: all that follows is in both. This one still holds what it held, but must not grow any more.
+        """
+        behind = [
+            chunk[max(count - start, 0) :]
+            for start, chunk in zip(self._starts, self._chunks, strict=True)
+            if start + len(chunk) > count and count < self._length
+        ]
+        column = Column([*chunks, *behind])
+        column._length = sum(map(len, chunks)) + self._length - count
+        return column
 
     def array(self, start: int = 0, stop: int | None = None) -> Floats:
         """Copy the numbers from `start` up to `stop`, by default all of them, into one array.
