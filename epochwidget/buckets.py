@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ LEAST = 1_000
 # How many points the first bucket of each takes, as a power of two. Three are kept of it at most.
 _FIRST_LEVEL = 3
 # How many buckets are made, or doubled, at a time, and what share of all points they are made of at most.
-_MOST_AT_ONCE, _SHARE = 512, 256
+_MOST_AT_ONCE, _SHARE = 512, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ class Merged:
 
     def __init__(self, blocks: Iterable[Block] = (), most: int | None = None) -> None:
         self.blocks = tuple(blocks)
-        self.kept = sum(len(block.values) for block in self.blocks)
+        self.kept = sum(map(len, self.chunks("values")))
         self.count = self.blocks[-1].end if self.blocks else 0
         self.most = sum(block.most for block in self.blocks) if most is None else most
 
@@ -238,7 +239,7 @@ class Merged:
 
     def chunks(self, name: str) -> list[Floats]:
         """Return one of the columns of its blocks."""
-        return [getattr(block, name) for block in self.blocks]
+        return list(map(attrgetter(name), self.blocks))
 
     def until(self, step: float) -> Merged:
         """Return its first buckets, as many as do not reach past a step."""

@@ -39,7 +39,7 @@ class Bus:
         How many points the runs keep of each series of batches, 1,000 or more; by default None, for all of them. It
         can be set, ``ew.bus.max_points = 1_000_000``, and holds for the runs that begin, or are loaded, from then on.
         A run that becomes longer merges its older points into buckets that keep every spike, see `History`, and takes
-        no more than 32 bytes for each of so many points.
+        some 35 bytes for each of so many points.
 
     Raises
     ------

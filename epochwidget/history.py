@@ -96,12 +96,12 @@ class Points:
 
     __slots__ = ("epochs", "merged", "series", "steps", "values")
 
-    def __init__(self, series: Series, merged: Merged = _NOTHING) -> None:
+    def __init__(self, series: Series) -> None:
         self.series = series
-        self.steps = Column(merged.chunks("steps"))
-        self.values = Column(merged.chunks("values"))
+        self.steps = Column()
+        self.values = Column()
         self.epochs = Column()
-        self.merged = merged
+        self.merged = _NOTHING
 
     def __len__(self) -> int:
         return len(self.values)
@@ -140,10 +140,22 @@ class Points:
 
         Of a bucket that reaches past the step nothing is known any more but the points that were kept.
         """
-        kept = Points(self.series, self.merged.until(step))
+        kept = self._with(self.merged.until(step), len(self))
         for own, column in zip(kept.columns, self.columns, strict=True):
             own.extend(column.array(len(own), count))
         return kept
+
+    def averaged(self, count: int) -> tuple[Floats, Floats]:
+        """Return what an average over the first so many points is made of: themselves, and of those merged the means.
+
+        Returns
+        -------
+        steps, values : numpy.ndarray, shape (buckets + points not merged,), float64
+            A bucket stands at its last step.
+        """
+        buckets, kept = self.merged.buckets(), self.merged.kept
+        steps, values = self.steps.array(kept, count), self.values.array(kept, count)
+        return np.concatenate([buckets.last, steps]), np.concatenate([buckets.mean, values])
 
     def exceeds(self, limit: int) -> bool:
         """Tell whether it keeps more points than `limit`, or may with the next."""
@@ -152,11 +164,15 @@ class Points:
     def thinned(self, limit: int) -> Points:
         """Return what takes its place, with no more points than `limit`; who reads this one is not disturbed."""
         merged = self.merged.thinned(self.steps, self.values, limit)
-        count = self.merged.kept + merged.count - self.merged.count
-        kept = Points(self.series, merged)
-        kept.steps = self.steps.with_front(count, merged.chunks("steps"))
-        kept.values = self.values.with_front(count, merged.chunks("values"))
-        return kept
+        return self._with(merged, self.merged.kept + merged.count - self.merged.count)
+
+    def _with(self, merged: Merged, count: int) -> Points:
+        """Return points that begin with these in the place of the first so many."""
+        made = Points(self.series)
+        made.merged = merged
+        made.steps = self.steps.with_front(count, merged.chunks("steps"))
+        made.values = self.values.with_front(count, merged.chunks("values"))
+        return made
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -563,7 +579,8 @@ class History:
             ``frame.groupby("epoch").last()`` has each once, with the last value of every series.
 
             ``"batch"``: a row for each step. The index is ``step``, counted from 1; the first columns are ``epoch`` and
-            ``time``, in seconds since the run began and NaN where nobody knows.
+            ``time``, in seconds since the run began and NaN where nobody knows. Of steps whose points were merged,
+            see `max_points`, those have a row of which any point is kept.
 
         Returns
         -------
@@ -629,7 +646,7 @@ class History:
         - ``"clock"``: ``"steps"`` and, in seconds since the run began, ``"values"``;
         - ``"series"``: of each, in the order of their first values, ``"name"``, ``"granularity"``, ``"kind"``,
           ``"metric"``, ``"split"`` and, with one number for each point, ``"steps"``, ``"values"`` and, if it is of
-          granularity ``"epoch"``, ``"epochs"``.
+          granularity ``"epoch"``, ``"epochs"``. Of points that were merged, see `max_points`, it is those kept.
 
         JSON has no word for what is no finite number: the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` stand
         for these, which JavaScript's ``Number`` and Python's ``float`` read. All else is read as the same float again.
