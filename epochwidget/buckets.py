@@ -2,12 +2,13 @@
 
 The newest half of what may be kept is never touched. What is older lies in buckets of equal numbers of points, and
 whenever these become too many, the finest of them are doubled, oldest first: what is old stays at about one resolution,
-half as fine each time the run has become twice as long. Work is done by the block of at most 512 buckets, so that no
+half as fine each time the run has become twice as long. Work is done by the block of at most 1,024 buckets, so that no
 training waits, however much may be kept.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -24,7 +25,9 @@ LEAST = 1_000
 # How many points the first bucket of each takes, as a power of two. Three are kept of it at most.
 _FIRST_LEVEL = 3
 # How many buckets are made, or doubled, at a time, and what share of all points they are made of at most.
-_MOST_AT_ONCE, _SHARE = 512, 128
+_MOST_AT_ONCE, _SHARE = 1024, 128
+# How many series take turns; in as many folds of 1,024 batches each makes so many buckets of as many points.
+_TURNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +127,14 @@ class Block:
         finite = np.isfinite(self.values)
         low, high = np.where(finite, self.values, np.inf), np.where(finite, self.values, -np.inf)
         lowest, highest = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
-        stretch = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(finite)))
+        lengths = np.append(starts[1:], len(finite)) - starts
+        stretch = np.arange(len(starts)).repeat(lengths)
         kept = np.zeros(len(finite), dtype=np.bool_)
-        for wanted in (finite & (low == lowest[stretch]), finite & (high == highest[stretch]), ~finite):
+        for wanted in (finite & (low == lowest.repeat(lengths)), finite & (high == highest.repeat(lengths)), ~finite):
             at = np.flatnonzero(wanted)
-            kept[at[np.diff(stretch[at], prepend=-1) > 0]] = True
+            here = stretch[at]
+            kept[at[:1]] = True
+            kept[at[1:][here[1:] != here[:-1]]] = True
         nothing = lowest > highest
         lowest[nothing] = highest[nothing] = np.nan
         return kept, lowest, highest
@@ -138,7 +144,7 @@ class Block:
         at = np.arange(0, len(self), 2**levels)
         kept, lowest, highest = self.spikes(self.starts()[at])
         finite = np.add.reduceat(self.finite, at)
-        share = self.finite / np.repeat(np.maximum(finite, 1), 2**levels)[: len(self)]
+        share = self.finite / np.maximum(finite, 1).repeat(2**levels)[: len(self)]
         with np.errstate(over="ignore"):
             mean = np.add.reduceat(np.where(self.finite > 0, self.mean, 0) * share, at)
         return Block(
@@ -152,7 +158,7 @@ class Block:
             np.add.reduceat(self.count, at),
             finite,
             # By rounding, the mean of the largest floats would be infinite.
-            np.clip(mean, lowest, highest),
+            np.minimum(np.maximum(mean, lowest), highest),
         )
 
     def part(self, start: int, stop: int) -> Block:
@@ -253,19 +259,22 @@ class Merged:
                 break
         return Merged(blocks)
 
-    def thinned(self, steps: Column, values: Column, limit: int) -> Merged:
-        """Merge as much as it takes to keep no more than `limit` points.
+    def thinned(self, steps: Column, values: Column, limit: int, room: int) -> Merged:
+        """Merge as much as it takes to keep no more points than there is room for.
 
         Parameters
         ----------
         steps, values
             All points that are kept, its own first. The newest ``limit // 2`` of them are not merged.
+        limit
+            How many points may be kept.
+        room
+            That, or what `room` returned.
         """
         blocks, most = list(self.blocks), self.most
-        at_once = max(1, min(_MOST_AT_ONCE, limit // _SHARE))
-        taken = at_once << _FIRST_LEVEL
+        taken = _at_once(limit) << _FIRST_LEVEL
         at, end = self.kept, self.count
-        while most + len(values) - at > limit:
+        while most + len(values) - at > room:
             if len(values) - at - taken >= limit // 2:
                 stretch = slice(len(blocks), None)
                 fresh = Block.of(steps.array(at, at + taken), values.array(at, at + taken), end).coarser(_FIRST_LEVEL)
@@ -278,10 +287,23 @@ class Merged:
         return Merged(blocks, most)
 
 
+def room(limit: int, number: int) -> int:
+    """Return how many points the series of this number keeps where `limit` may be kept.
+
+    Somewhat fewer than the one before it: series that grow alike are not all thinned at the same moment.
+    """
+    return limit - number % _TURNS * _at_once(limit)
+
+
+def _at_once(limit: int) -> int:
+    """Return how many buckets are made, or doubled, at a time."""
+    return max(1, min(_MOST_AT_ONCE, limit // _SHARE))
+
+
 def _finest_pair(blocks: Sequence[Block]) -> slice:
     """Say which adjacent blocks come next: of those of one level the finest, and of these the oldest."""
-    levels = [block.level for block in blocks]
-    same = [at for at, (one, other) in enumerate(pairwise(levels)) if one == other]
-    # Of a run that nobody can live to see the end of, the levels may all differ.
-    at = min(same, key=levels.__getitem__, default=0)
+    levels = list(map(attrgetter("level"), blocks))
+    # Where all levels differ, as in a run that nobody lives to see the end of, the oldest blocks come next.
+    finest = min([level for level, count in Counter(levels).items() if count > 1], default=levels[0])
+    at = levels.index(finest)
     return slice(at, at + 2)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from .buckets import LEAST, Buckets, Merged
+from .buckets import LEAST, Buckets, Merged, room
 from .columns import Column, Floats
 from .errors import checked_count
 from .events import (
@@ -161,9 +161,9 @@ class Points:
         """Tell whether it keeps more points than `limit`, or may with the next."""
         return self.series.granularity == "batch" and self.merged.most + len(self) - self.merged.kept > limit
 
-    def thinned(self, limit: int) -> Points:
-        """Return what takes its place, with no more points than `limit`; who reads this one is not disturbed."""
-        merged = self.merged.thinned(self.steps, self.values, limit)
+    def thinned(self, limit: int, room: int) -> Points:
+        """Return what takes its place, with no more points than `room`; who reads this one is not disturbed."""
+        merged = self.merged.thinned(self.steps, self.values, limit, room)
         return self._with(merged, self.merged.kept + merged.count - self.merged.count)
 
     def _with(self, merged: Merged, count: int) -> Points:
@@ -838,9 +838,10 @@ class History:
             means = {name: mean for name in names if (mean := self._epoch_mean(name)) is not None}
             began = {points.series.name: points.length for points in batches}
             vars(self).update(_epoch_means=means, _epoch_began=began, _size_steps=Column(), _sizes=Column())
-        if any(points.exceeds(limit) for points in (self.clock, *batches)):
+        rooms = [(points, room(limit, number)) for number, points in enumerate((self.clock, *self.points))]
+        if any(points.exceeds(most) for points, most in rooms):
             clock, *thinned = (
-                points.thinned(limit) if points.exceeds(limit) else points for points in (self.clock, *self.points)
+                points.thinned(limit, most) if points.exceeds(most) else points for points, most in rooms
             )
             index = {(points.series.granularity, points.series.name): points for points in thinned}
             vars(self).update(clock=clock, points=thinned, _index=index)

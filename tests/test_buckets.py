@@ -130,7 +130,7 @@ def test_however_many_come_at_once_and_wherever_they_stand(parts, limit, data):
         points.values.extend(part)
         points.steps.extend(fresh)
         before = len(points), points.values.array()
-        thinned = points.thinned(limit) if points.exceeds(limit) else points
+        thinned = points.thinned(limit, limit) if points.exceeds(limit) else points
         assert before[0] == len(points)
         np.testing.assert_array_equal(before[1], points.values.array())
         points = thinned
@@ -144,7 +144,7 @@ def test_a_long_run_is_merged_to_about_one_resolution():
         points.values.extend(random.standard_normal(1_000))
         points.steps.extend(np.arange(n + 1, n + 1_001))
         n += 1_000
-        points = points.thinned(limit) if points.exceeds(limit) else points
+        points = points.thinned(limit, limit) if points.exceeds(limit) else points
     assert 9_500 <= len(points) <= limit
     counts = points.merged.buckets().count
     assert counts.sum() > 1_990_000
@@ -153,6 +153,22 @@ def test_a_long_run_is_merged_to_about_one_resolution():
     old = counts[np.cumsum(counts) < 0.95 * n]
     assert old.max() <= 2 * old.min()
     assert old.max() <= 8 * n / (limit // 2)
+
+
+def test_series_that_grow_alike_take_turns():
+    limit = 140_000
+    run = Run("a", bus=Bus(limit, strict=True))
+    changed = []
+    before = run.history.parts().points
+    for at in range(limit + 40 * 1_024):
+        run.log(loss=0.5, accuracy=at / limit, lr=0.1)
+        if at % 1_024 == 0:
+            run.history.fold()
+            now = run.history.parts().points
+            changed.append(sum(one is not other for one, other in zip(before, now, strict=False)))
+            before = now
+    assert sum(changed) > 4 * 40 // 8
+    assert max(changed) <= 2
 
 
 def test_lowering_the_limit_holds_from_the_next_batches_on(bus):
@@ -480,7 +496,7 @@ def test_what_was_merged_can_be_put_together_again_from_its_columns():
     for at in range(0, 30_000, 1_000):
         made.values.extend(more[at : at + 1_000])
         made.steps.extend(np.arange(30_001 + at, 31_001 + at))
-        made = made.thinned(LIMIT)
+        made = made.thinned(LIMIT, LIMIT)
     check(made, np.append(values, more), LIMIT)
     assert len(Merged.of(*[np.empty(0)] * 3, Merged().buckets()).blocks) == 0
 
