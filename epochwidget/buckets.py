@@ -26,7 +26,7 @@ LEAST = 1_000
 _FIRST_LEVEL = 3
 # How many buckets are made, or doubled, at a time, and what share of all points they are made of at most.
 _MOST_AT_ONCE, _SHARE = 1024, 128
-# How many series take turns; in as many folds of 1,024 batches each makes so many buckets of as many points.
+# How many series take turns. The points of one block's first buckets come with so many folds of 1,024 batches.
 _TURNS = 8
 
 
@@ -161,10 +161,10 @@ class Block:
             np.minimum(np.maximum(mean, lowest), highest),
         )
 
-    def part(self, start: int, stop: int) -> Block:
-        """Return its buckets from `start` up to `stop`, of which there is one at least."""
-        bounds = np.append(self.starts(), len(self.values))
-        points, buckets = slice(bounds[start], bounds[stop]), slice(start, stop)
+    def part(self, start: int, stop: int, starts: npt.NDArray[np.intp]) -> Block:
+        """Return its buckets from `start` up to `stop`, of which there is one at least; `starts` is `starts()`."""
+        bounds = np.append(starts[start : stop + 1], len(self.values))[[0, stop - start]]
+        points, buckets = slice(*bounds), slice(start, stop)
         return Block(
             self.level,
             self.begin + int(self.count[:start].sum()),
@@ -222,16 +222,17 @@ class Merged:
         """
         numbers = (buckets.first, buckets.last, buckets.count, buckets.finite, buckets.mean)
         whole = Block(0, 0, steps, values, indices, *numbers)
-        starts = np.append(whole.starts(), len(values))
-        fits = len(steps) == len(values) == len(indices) == starts[-1] and (indices < whole.count.sum()).all()
-        if not fits or starts[0] != 0 or not ((np.diff(starts) > 0).all() and (np.diff(indices) > 0).all()):
+        starts = whole.starts()
+        are_whole = len(steps) == len(values) == len(indices) and (np.diff(indices) > 0).all()
+        bounds = np.append(starts, len(values))
+        if not are_whole or bounds[0] != 0 or (np.diff(bounds) <= 0).any() or (indices >= whole.count.sum()).any():
             raise ValueError("the points that are kept of the buckets do not fit to these")
         levels = np.ceil(np.log2(whole.count)).astype(int)
         ends = np.flatnonzero(np.diff(levels, append=-1)) + 1
         blocks = []
         for start, stop in pairwise([0, *ends.tolist()]):
             for at in range(start, stop, _MOST_AT_ONCE):
-                part = whole.part(at, min(at + _MOST_AT_ONCE, stop))
+                part = whole.part(at, min(at + _MOST_AT_ONCE, stop), starts)
                 blocks.append(replace(part, level=int(levels[at])))
         return cls(blocks)
 
@@ -254,7 +255,7 @@ class Merged:
             late = block.last > step
             whole = int(late.argmax()) if late.any() else len(block)
             if whole:
-                blocks.append(block.part(0, whole))
+                blocks.append(block.part(0, whole, block.starts()))
             if whole < len(block):
                 break
         return Merged(blocks)

@@ -183,7 +183,8 @@ class Points:
 class Table(Mapping[str, Floats]):
     """The series of one granularity: ``table["loss"]`` is a float64 array with one number for each point.
 
-    Where older points were merged, see `Bus`, it is one for each that is kept, and `buckets` tells of the others.
+    Where older points were merged, see `Bus`, it is one for each that is kept, and `buckets` tells of the others. While
+    such a run goes on in another thread, read what belongs together, as values and steps, within ``history.held()``.
     """
 
     def __init__(self, history: History, granularity: Granularity) -> None:
