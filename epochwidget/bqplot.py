@@ -221,7 +221,8 @@ class _Plot:
                 series, count = points.series, len(points)
                 key = history.run, series.granularity, series.name
                 # As long as the epoch's length is not known, its batches may still move.
-                state = parts.generation, count, len(parts.spans), parts.spans[-1].batches or 0 if parts.spans else 0
+                length = parts.spans[-1].batches or 0 if parts.spans else 0
+                state = parts.generation, count + points.left_out, len(parts.spans), length
                 line, before = self._lines.get(key, (None, None))
                 if line is None:
                     line = self._line(points, shown, rank, history if len(histories) > 1 else None)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import Any, TypeVar
 
+from .buckets import LEAST
+from .errors import checked_count
 from .events import EVENTS, Event, RunLoaded
 from .history import History, Runs
 
@@ -24,6 +26,8 @@ class Bus:
 
     Parameters
     ----------
+    max_points
+        See the attribute.
     strict
         Let the exceptions of subscribers through to the producer; for tests.
 
@@ -31,14 +35,25 @@ class Bus:
     ----------
     runs : Runs
         Everything that has happened on this bus, one `History` for each run.
+    max_points : int or None
+        How many points the runs keep of each series of batches, 1,000 or more; by default None, for all of them. It
+        can be set, ``ew.bus.max_points = 1_000_000``, and holds for the runs that begin, or are loaded, from then on.
+        A run that becomes longer merges its older points into buckets that keep every spike, see `History`, and takes
+        some 35 bytes for each of so many points.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `max_points` is neither None nor a whole number of 1,000 or more.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, max_points: int | None = None, *, strict: bool = False) -> None:
         self._strict = strict
         self._lock = RLock()
         # Tuples that are replaced and never changed: `emit` walks them without a lock.
         self._subscribers: dict[type[Event], _Subscribers] = dict.fromkeys(EVENTS, ())
         self.runs = Runs()
+        self.max_points = max_points
         # A run that was loaded has been recorded.
         self._recorder = self.subscribe(self.runs.add, *(kind for kind in EVENTS if kind is not RunLoaded))
         self._recorder_failed = False
@@ -49,7 +64,16 @@ class Bus:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Subscribers stay where they are. In another process the shared bus is that process's own.
-        return (chosen, (None, "Bus")) if self is bus else (Bus, ())
+        return (chosen, (None, "Bus")) if self is bus else (Bus, (self.max_points,))
+
+    @property
+    def max_points(self) -> int | None:
+        """How many points the runs that begin from now on keep of each series of batches; None for all."""
+        return self.runs.max_points
+
+    @max_points.setter
+    def max_points(self, most: int | None) -> None:
+        self.runs.max_points = None if most is None else checked_count("max_points, if not None,", most, least=LEAST)
 
     def subscribe(self, subscriber: Subscriber, *event_types: type[Event]) -> Subscriber:
         """Call `subscriber` with every event from now on, or with those of the given types.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +17,20 @@ _SMALLEST, _LARGEST = 256, 65_536
 class Column:
     """Float64 numbers in chunks: appending never moves what is there, so that no batch waits for a copy.
 
-    Chunks start small, for a run may have thousands of series, and grow with the column up to 512 kB.
+    Chunks start small, for a run may have thousands of series, and grow with the column up to 512 kB, so that no more
+    than a fifth of a long one is empty.
+
+    Parameters
+    ----------
+    chunks : iterable of numpy.ndarray, shape (at least 1,), float64
+        What it begins with; the arrays are not copied.
     """
 
     __slots__ = ("_chunks", "_length", "_starts")
 
-    def __init__(self) -> None:
-        self._chunks: list[Floats] = []
-        self._starts: list[int] = []
-        self._length = 0
+    def __init__(self, chunks: Iterable[Floats] = ()) -> None:
+        self._chunks: list[Floats] = list(chunks)
+        *self._starts, self._length = accumulate(map(len, self._chunks), initial=0)
 
     def __len__(self) -> int:
         return self._length
@@ -35,7 +41,7 @@ class Column:
         while len(fresh):
             room = self._starts[-1] + len(self._chunks[-1]) - self._length if self._chunks else 0
             if not room:
-                room = min(max(_SMALLEST, self._length), _LARGEST)
+                room = min(max(_SMALLEST, self._length // 4), _LARGEST)
                 # The start first: who reads meanwhile counts the chunks and looks up the start of each.
                 self._starts.append(self._length)
                 self._chunks.append(np.empty(room))
@@ -50,6 +56,21 @@ class Column:
         kept = bisect_left(self._starts, length)
         self._length = min(length, self._length)
         del self._chunks[kept:], self._starts[kept:]
+
+    def with_front(self, count: int, chunks: Sequence[Floats]) -> Column:
+        """Return a column that has these chunks in the place of the first `count` numbers.
+
+        Nothing is copied: all that follows is in both. This one still holds what it held, but must not grow any more.
+        """
+        column = Column(chunks)
+        if count < self._length:
+            at = bisect_right(self._starts, count) - 1
+            behind = [self._chunks[at][count - self._starts[at] :], *self._chunks[at + 1 :]]
+            starts = accumulate(map(len, behind[:-1]), initial=column._length)
+            column._starts.extend(starts)
+            column._chunks.extend(behind)
+            column._length += self._length - count
+        return column
 
     def array(self, start: int = 0, stop: int | None = None) -> Floats:
         """Copy the numbers from `start` up to `stop`, by default all of them, into one array.

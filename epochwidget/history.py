@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 
+from .buckets import LEAST, Buckets, Merged, room
 from .columns import Column, Floats
+from .errors import checked_count
 from .events import (
     BatchEnded,
     EpochEnded,
@@ -29,6 +31,7 @@ from .events import (
     SeriesDeclared,
     Status,
 )
+from .means import Mean
 from .scalars import to_floats
 from .series import Granularity, Series
 from .watching import Cost
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 # How many batches may wait to be folded: few enough that folding them is no pause, and that no device's memory
 # fills with values that wait to be read.
 _WAITING = 1024
+
+# Of how many batches the means are summed up at once, in a run whose points are merged.
+_SUMMED = 16_384
 
 # What an event changes beside what it appends.
 _STATE = (
@@ -55,6 +61,7 @@ _STATE = (
     "status",
     "validating",
     "_epoch_began",
+    "_epoch_means",
     "_epoch_open",
     "_idle_since",
     "_index",
@@ -69,8 +76,11 @@ _E = TypeVar("_E", bound=Event)
 _CLOCK = Series("time", "batch", "clock", "time", "train")
 
 
+_NOTHING = Merged()
+
+
 class Points:
-    """The points of one series.
+    """The points of one series: all there were, or where the oldest were merged, what is kept of these and all others.
 
     Attributes
     ----------
@@ -80,25 +90,89 @@ class Points:
         Where they stand and what they are, one number each a point.
     epochs : Column
         Their epochs, counted from 0; filled only for granularity ``"epoch"``.
+    merged : Merged
+        What was made of the oldest.
     """
 
-    __slots__ = ("epochs", "series", "steps", "values")
+    __slots__ = ("epochs", "merged", "series", "steps", "values")
 
     def __init__(self, series: Series) -> None:
         self.series = series
         self.steps = Column()
         self.values = Column()
         self.epochs = Column()
+        self.merged = _NOTHING
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def until(self, count: int) -> Points:
-        """Return the first so many of its points, as points of their own."""
-        kept = Points(self.series)
+    @property
+    def left_out(self) -> int:
+        """How many points there were that are not kept."""
+        return self.merged.count - self.merged.kept
+
+    @property
+    def length(self) -> int:
+        """How many points there were in all."""
+        return len(self) + self.left_out
+
+    def indices(self, start: int, stop: int) -> Floats:
+        """Return the indices, among all points that there were, of those from `start` up to `stop`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (stop - start,), float64
+        """
+        found = self.left_out + np.arange(start, stop, dtype=np.float64)
+        if start < self.merged.kept:
+            of_merged = Column(self.merged.chunks("indices")).array(start, stop)
+            found[: len(of_merged)] = of_merged
+        return found
+
+    def position(self, index: int) -> int:
+        """Return where the first point is kept of those that have this index or a higher one."""
+        if index >= self.merged.count:
+            return index - self.left_out
+        return int(self.indices(0, self.merged.kept).searchsorted(index))
+
+    def until(self, count: int, step: float) -> Points:
+        """Return the first so many of its points, of which none is past `step`, as points of their own.
+
+        Of a bucket that reaches past the step nothing is known any more but the points that were kept.
+        """
+        kept = self._with(self.merged.until(step), len(self))
         for own, column in zip(kept.columns, self.columns, strict=True):
-            own.extend(column.array(0, count))
+            own.extend(column.array(len(own), count))
         return kept
+
+    def averaged(self, count: int) -> tuple[Floats, Floats]:
+        """Return what an average over the first so many points is made of: themselves, and of those merged the means.
+
+        Returns
+        -------
+        steps, values : numpy.ndarray, shape (buckets + points not merged,), float64
+            A bucket stands at its last step.
+        """
+        buckets, kept = self.merged.buckets(), self.merged.kept
+        steps, values = self.steps.array(kept, count), self.values.array(kept, count)
+        return np.concatenate([buckets.last, steps]), np.concatenate([buckets.mean, values])
+
+    def exceeds(self, limit: int) -> bool:
+        """Tell whether it keeps more points than `limit`, or may with the next."""
+        return self.series.granularity == "batch" and self.merged.most + len(self) - self.merged.kept > limit
+
+    def thinned(self, limit: int, room: int) -> Points:
+        """Return what takes its place, with no more points than `room`; who reads this one is not disturbed."""
+        merged = self.merged.thinned(self.steps, self.values, limit, room)
+        return self._with(merged, self.merged.kept + merged.count - self.merged.count)
+
+    def _with(self, merged: Merged, count: int) -> Points:
+        """Return points that begin with these in the place of the first so many."""
+        made = Points(self.series)
+        made.merged = merged
+        made.steps = self.steps.with_front(count, merged.chunks("steps"))
+        made.values = self.values.with_front(count, merged.chunks("values"))
+        return made
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -107,7 +181,11 @@ class Points:
 
 
 class Table(Mapping[str, Floats]):
-    """The series of one granularity: ``table["loss"]`` is a float64 array with one number for each point."""
+    """The series of one granularity: ``table["loss"]`` is a float64 array with one number for each point.
+
+    Where older points were merged, see `Bus`, it is one for each that is kept, and `buckets` tells of the others. While
+    such a run goes on in another thread, read what belongs together, as values and steps, within ``history.held()``.
+    """
 
     def __init__(self, history: History, granularity: Granularity) -> None:
         self._history = history
@@ -123,7 +201,10 @@ class Table(Mapping[str, Floats]):
         return len(self._all())
 
     def __repr__(self) -> str:
-        columns = ", ".join(f"{points.series.name} ({len(points)})" for points in self._all())
+        columns = ", ".join(
+            f"{points.series.name} ({len(points)}{f' of {points.length}' if points.left_out else ''})"
+            for points in self._all()
+        )
         return f"<{self._granularity} values: {columns or 'none yet'}>"
 
     def steps(self, name: str) -> Floats:
@@ -140,6 +221,18 @@ class Table(Mapping[str, Floats]):
     def series(self, name: str) -> Series:
         """Return what the series `name` stands for: its metric, split and kind."""
         return self._points(name).series
+
+    def buckets(self, name: str) -> Buckets:
+        """Return what the older points of the series `name` were merged into, and the means of those not kept.
+
+        Returns
+        -------
+        Buckets
+            ``first`` and ``last`` step, ``count``, how many of these are ``finite``, and of those the ``lowest``,
+            ``mean`` and ``highest``: float64 arrays of one shape ``(buckets,)``, oldest first. They are empty where
+            nothing was merged, as always of epochs. All points that are newer than the last of them are kept.
+        """
+        return self._points(name).merged.buckets()
 
     def _all(self) -> list[Points]:
         self._history.fold()
@@ -190,6 +283,15 @@ class History:
     Batches are queued as they come and folded into columns when somebody reads: the training loop pays for one
     ``list.append``.
 
+    Parameters
+    ----------
+    started
+        How it began.
+    number
+        Its place among the runs of its bus.
+    max_points
+        See the attribute.
+
     Attributes
     ----------
     run : str
@@ -225,9 +327,14 @@ class History:
         each epoch that has values of validation. What else was done in that time is in it.
     cost : Cost
         Where those who watch the run count what they take.
+    max_points : int or None
+        How many points are kept of each series of batches, 1,000 or more, or None for all. Where they become more,
+        older ones are merged into buckets, of each of which the lowest and the highest point and the first that is no
+        finite number are kept, just where they were; ``history.batch.buckets("loss")`` tells of the rest. The newest
+        half is kept whole, and so is every value of an epoch.
     """
 
-    def __init__(self, started: RunStarted, number: int = 1) -> None:
+    def __init__(self, started: RunStarted, number: int = 1, *, max_points: int | None = None) -> None:
         self.run = started.run
         self.name = started.name
         self.number = number
@@ -246,10 +353,13 @@ class History:
         self.clock = Points(_CLOCK)
         self.validating = 0.0
         self.cost = Cost()
+        self.max_points = max_points
         self._declared: dict[tuple[Granularity, str], Series] = {}
         self._index: dict[tuple[Granularity, str], Points] = {}
         self._size_steps, self._sizes = Column(), Column()
+        # Of each series of batches, at which index the present epoch began, or what of it is not yet in its mean.
         self._epoch_began: dict[str, int] = {}
+        self._epoch_means: dict[str, Mean] = {}
         self._epoch_open = False
         self._queue: list[BatchEnded] = []
         self._others: list[Event] = []
@@ -269,6 +379,15 @@ class History:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=RLock())
+
+    @property
+    def max_points(self) -> int | None:
+        """How many points are kept of each series of batches, or None for all."""
+        return self._max_points
+
+    @max_points.setter
+    def max_points(self, most: int | None) -> None:
+        self._max_points = None if most is None else checked_count("max_points, if not None,", most, least=LEAST)
 
     @property
     def title(self) -> str:
@@ -464,7 +583,8 @@ class History:
             ``frame.groupby("epoch").last()`` has each once, with the last value of every series.
 
             ``"batch"``: a row for each step. The index is ``step``, counted from 1; the first columns are ``epoch`` and
-            ``time``, in seconds since the run began and NaN where nobody knows.
+            ``time``, in seconds since the run began and NaN where nobody knows. Of steps whose points were merged,
+            see `max_points`, those have a row of which any point is kept.
 
         Returns
         -------
@@ -530,7 +650,7 @@ class History:
         - ``"clock"``: ``"steps"`` and, in seconds since the run began, ``"values"``;
         - ``"series"``: of each, in the order of their first values, ``"name"``, ``"granularity"``, ``"kind"``,
           ``"metric"``, ``"split"`` and, with one number for each point, ``"steps"``, ``"values"`` and, if it is of
-          granularity ``"epoch"``, ``"epochs"``.
+          granularity ``"epoch"``, ``"epochs"``. Of points that were merged, see `max_points`, it is those kept.
 
         JSON has no word for what is no finite number: the strings ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` stand
         for these, which JavaScript's ``Number`` and Python's ``float`` read. All else is read as the same float again.
@@ -582,6 +702,8 @@ class History:
                 # Once: another thread may log faster than this one takes in.
                 if self._queue:
                     self._take_first(len(self._queue), self._queue, self._take_batches)
+                    if self._max_points is not None:
+                        self._thin(self._max_points)
                 if not self._others:
                     break
                 self._take_first(1, self._others, self._take_others)
@@ -695,20 +817,38 @@ class History:
         """
         with self._lock:
             self.fold()
-            points = self.find(name, "batch")
-            start = self._epoch_began.get(name, 0)
-            if points is None or len(points) == start:
-                return None
-            values, steps = points.values.array(start), points.steps.array(start)
-            size_steps, sizes = self._size_steps.array(), self._sizes.array()
-            at = size_steps.searchsorted(steps).clip(max=max(len(sizes) - 1, 0))
-            weights = sizes[at] if len(sizes) and (size_steps[at] == steps).all() else np.ones(len(values))
-            # Losses may be infinite, and near the largest float their sum is.
-            with np.errstate(over="ignore", invalid="ignore"):
-                mean = float((values * weights).sum() / weights.sum())
-                if np.isinf(mean) and np.isfinite(values).all():
-                    mean = float((values * (weights / weights.sum())).sum())
-            return mean
+            mean = self._epoch_mean(name)
+            return None if mean is None else mean.value
+
+    def _epoch_mean(self, name: str) -> Mean | None:
+        points, earlier = self.find(name, "batch"), self._epoch_means.get(name)
+        start = 0 if points is None else points.position(self._epoch_began.get(name, 0))
+        if points is None or len(points) == start:
+            return earlier
+        steps, size_steps, sizes = points.steps.array(start), self._size_steps.array(), self._sizes.array()
+        at = size_steps.searchsorted(steps).clip(max=max(len(sizes) - 1, 0))
+        are_known = len(sizes) and (size_steps[at] == steps).all()
+        mean = Mean.of(points.values.array(start), sizes[at] if are_known else None)
+        return mean if earlier is None else earlier.and_of(mean)
+
+    def _thin(self, limit: int) -> None:
+        """Merge what is too much, or do nothing if an interrupt comes."""
+        batches = [points for points in self.points if points.series.granularity == "batch"]
+        # Long before points are merged they are in the mean of their epoch, so that this is as if none were.
+        most = min(_SUMMED, limit // 4)
+        unsummed = [points.length - self._epoch_began.get(points.series.name, 0) for points in batches]
+        if max([*unsummed, len(self._sizes)], default=0) >= most:
+            names = [points.series.name for points in batches]
+            means = {name: mean for name in names if (mean := self._epoch_mean(name)) is not None}
+            began = {points.series.name: points.length for points in batches}
+            vars(self).update(_epoch_means=means, _epoch_began=began, _size_steps=Column(), _sizes=Column())
+        rooms = [(points, room(limit, number)) for number, points in enumerate((self.clock, *self.points))]
+        if any(points.exceeds(most) for points, most in rooms):
+            clock, *thinned = (
+                points.thinned(limit, most) if points.exceeds(most) else points for points, most in rooms
+            )
+            index = {(points.series.granularity, points.series.name): points for points in thinned}
+            vars(self).update(clock=clock, points=thinned, _index=index)
 
     def _extend(self, name: str, steps: Sequence[float] | Floats, values: Sequence[Any]) -> None:
         points = self._points("batch", name)
@@ -739,8 +879,9 @@ class History:
     def _begin_means(self) -> None:
         """Let the means of the present epoch begin here."""
         self._epoch_began = {
-            points.series.name: len(points) for points in self.points if points.series.granularity == "batch"
+            points.series.name: points.length for points in self.points if points.series.granularity == "batch"
         }
+        self._epoch_means = {}
         self._size_steps, self._sizes = Column(), Column()
 
     def _add_to_epoch(self, event: Evaluated | EpochEnded) -> None:
@@ -786,7 +927,7 @@ class History:
         def before(points: Points) -> Points:
             by_epoch = points.series.granularity == "epoch"
             late = points.epochs.array() >= epoch if by_epoch else points.steps.array() > step
-            return points.until(int(late.argmax()) if late.any() else len(points))
+            return points.until(int(late.argmax()) if late.any() else len(points), step)
 
         kept = [span.epoch < epoch for span in self.spans]
         first = kept.index(False) if False in kept else len(kept)
@@ -806,9 +947,15 @@ class Runs(Sequence[History]):
     """The histories of all runs of a bus, oldest first: ``ew.runs[-1]`` is the newest.
 
     A run that was loaded stands where it began.
+
+    Attributes
+    ----------
+    max_points : int or None
+        What those have that begin from now on, see `History`.
     """
 
     def __init__(self) -> None:
+        self.max_points: int | None = None
         self._histories: list[History] = []
         self._by_run: dict[str, History] = {}
         # By run, how often points of one that was forgotten had been dropped: a page may still have these.
@@ -846,7 +993,7 @@ class Runs(Sequence[History]):
             history.add(event)
         elif isinstance(event, RunStarted):
             self._count += 1
-            history = self._by_run[event.run] = History(event, self._count)
+            history = self._by_run[event.run] = History(event, self._count, max_points=self.max_points)
             self._histories.append(history)
 
     def take(self, history: History) -> History:
@@ -859,6 +1006,8 @@ class Runs(Sequence[History]):
             if history.number in [one.number for one in self._histories]:
                 history.number = self._count + 1
             self._count = max(self._count, history.number)
+            if history.max_points is None:  # it may go on
+                history.max_points = self.max_points
             if history.run in self._forgotten:  # pages that have more of it, or other points, take this instead
                 history.generation = max(history.generation, self._forgotten[history.run]) + 1
             insort(self._histories, history, key=lambda one: one.started)

@@ -85,6 +85,10 @@ class _Line(NamedTuple):
     points: Points
     places: Floats
     values: Floats
+    # What an average over it is made of, which is not the spikes alone where points were merged.
+    steps: Floats
+    averaged: Floats
+    averaged_places: Floats
 
 
 def draw(history: History, view: View) -> Figure:
@@ -166,7 +170,11 @@ def _panels(history: History, view: View) -> dict[str, list[_Line]]:
         series, count = points.series, len(points)
         if count and not (series.metric == LEARNING_RATE and history.purpose == "lr search"):
             steps, epochs = points.steps.array(0, count), points.epochs.array()[:count]
-            line = _Line(points, place.of(series, steps, epochs), points.values.array(0, count))
+            places, values = place.of(series, steps, epochs), points.values.array(0, count)
+            line = _Line(points, places, values, steps, values, places)
+            if points.merged.kept:
+                steps, averaged = points.averaged(count)
+                line = _Line(points, places, values, steps, averaged, place.of(series, steps, epochs))
             found.setdefault(panel(series), []).append(line)
     for title, lines in found.items():
         here = [line.points.series for line in lines]
@@ -291,9 +299,9 @@ def _draw_line(
         if not smooth:
             [artist] = _plot(axes, places, values, is_log, color=colour, lw=1.4)
             return artist, f"{name} {_KINDS[series.kind]} {last}{fault}"
-        average = smoothed(line.points.steps.array(0, len(values)), values, view.smoothing)
+        average = smoothed(line.steps, line.averaged, view.smoothing)
         _plot(axes, places, values, is_log, color=colour, lw=0.7, alpha=0.3)
-        [artist] = _plot(axes, places, average, is_log, color=colour, lw=1.6)
+        [artist] = _plot(axes, line.averaged_places, average, is_log, color=colour, lw=1.6)
         return artist, f"{name} batch, smoothed {view.smoothing:g}: {_number(average[-1])}{fault}"
     few = len(values) <= 60
     mean = is_mean(series)

@@ -91,9 +91,11 @@ A COLUMN is a stretch of one series. The page writes it by index, so that a gap 
              or null, and then
     first    is the first point's step and each further point is one step later; absent where steps are given
     epochs   where the epochs (counted from 0) are; only in a series of granularity "epoch", else absent
-    indices  where the points' indices are; only in a snapshot too large to hold every point, else absent.
-             What such a column leaves out the page does not have and must not pretend to have
-    length   how many points the series has in the kernel
+    indices  where the points' indices are; only in a snapshot too large to hold every point, and where the kernel
+             itself has merged older points and kept some of them (`Bus.max_points`), else absent. What such a column
+             leaves out between two of its points the page, unless it had it before, does not have and must not
+             pretend to have
+    length   how many points the series has in the kernel; those that it had before it merged them are counted
 """
 
 from __future__ import annotations
@@ -129,6 +131,8 @@ _HEAD = struct.Struct("<II")
 @dataclass(slots=True)
 class Sent:
     """What of one run the page has been sent: how many points of each series, how many spans and marks.
+
+    Points are counted as they came, those included that are not kept any more.
 
     It is of one generation of the run: what was dropped since, the page forgets, and all is sent anew.
     """
@@ -193,10 +197,14 @@ def append(history: History, sent: Sent) -> bytes | None:
         if start is None:
             run["series"].append(_series(number, points))
             start = 0
-        count = min(len(points) - start, MESSAGE_POINTS)
+        at = points.position(start)
+        if at > 0 and points.left_out and points.indices(at, at + 1)[0] > start:
+            at -= 1  # what was merged meanwhile is left out, and not lost: begin with a point before it
+        count = min(len(points) - at, MESSAGE_POINTS)
         if count > 0:
-            run["columns"].append(_column(frame, number, points, start, count))
-        sent.points[number] = start + count
+            run["columns"].append(_column(frame, number, points, at, count))
+            start = int(points.indices(at + count - 1, at + count)[0]) + 1
+        sent.points[number] = start
     new = run["columns"] or run["series"] or run["marks"]["items"] or len(spans) > sent.spans
     if not new and not dropped and run["status"] == sent.status:
         return None
@@ -209,7 +217,7 @@ def behind(history: History, sent: Sent) -> bool:
     """Tell whether a run has points that were not sent."""
     parts = history.parts()
     return sent.generation != parts.generation or any(
-        sent.points.get(number, 0) < len(points) for number, points in enumerate(parts.points)
+        sent.points.get(number, 0) < points.length for number, points in enumerate(parts.points)
     )
 
 
@@ -223,7 +231,8 @@ def detail(history: History, generation: int, ranges: Iterable[tuple[int, int, i
     generation
         The generation of it that is meant.
     ranges
-        ``(series, start, stop)``: the series' id and the indices of its points. What is not there is left out.
+        ``(series, start, stop)``: the series' id and the indices of its points, among all that there were. What is not
+        there, or not kept, is left out.
 
     Returns
     -------
@@ -238,10 +247,11 @@ def detail(history: History, generation: int, ranges: Iterable[tuple[int, int, i
     run = _describe(history, parts)
     run["spans"], run["marks"] = _spans(parts.spans, len(parts.spans)), _marks(parts.marks, len(parts.marks))
     for number, start, stop in ranges:
-        points = parts.points[number] if number < len(parts.points) else None
-        count = 0 if points is None else min(stop, len(points)) - start
-        if points is not None and count > 0:
-            run["columns"].append(_column(frame, number, points, start, count))
+        if number < len(parts.points):
+            points = parts.points[number]
+            at, end = (min(points.position(index), len(points)) for index in (start, stop))
+            if at < end:
+                run["columns"].append(_column(frame, number, points, at, end - at))
     frame.runs.append(run)
     return frame.encode()
 
@@ -311,7 +321,7 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
                 if column := _summary(frame, number, points, share):
                     run["columns"].append(column)
                 whole = False
-            sent.points[number] = count
+            sent.points[number] = count + points.left_out
         if whole:
             complete[run["id"]] = sent
         frame.runs.append(run)
@@ -420,6 +430,8 @@ def _width(points: Points) -> int:
 def _length(points: Points) -> int:
     """How many numbers all of its points take, at most where they are too many for a snapshot anyway."""
     count = len(points)
+    if points.left_out:
+        return count * (_width(points) + 1)
     small = count * _NUMBER <= SNAPSHOT_LIMIT
     return count * (1 if small and _is_contiguous(points, 0, count) else _width(points))
 
@@ -435,15 +447,19 @@ def _is_contiguous(points: Points, start: int, stop: int) -> bool:
 def _column(frame: _Frame, number: int, points: Points, start: int, count: int) -> dict[str, Any]:
     steps = points.steps.array(start, start + count)
     by_epoch = points.series.granularity == "epoch"
-    contiguous = _is_contiguous(points, start, start + count)
+    indices = points.indices(start, start + count)
+    whole = indices[-1] - indices[0] < count
+    contiguous = whole and _is_contiguous(points, start, start + count)
     column: dict[str, Any] = {
         "series": number,
-        "start": start,
+        "start": int(indices[0]),
         "count": count,
         "values": frame.put(points.values.array(start, start + count)),
         "steps": None if contiguous else frame.put(steps),
-        "length": len(points),
+        "length": points.length,
     }
+    if not whole:
+        column["indices"] = frame.put(indices)
     if contiguous:
         column["first"] = int(steps[0])
     if by_epoch:
@@ -465,8 +481,8 @@ def _summary(frame: _Frame, number: int, points: Points, share: int) -> dict[str
         "count": len(chosen),
         "values": frame.put(values[chosen]),
         "steps": frame.put(points.steps.array()[chosen]),
-        "indices": frame.put(chosen.astype(np.float64)),
-        "length": len(values),
+        "indices": frame.put(points.indices(0, len(values))[chosen]),
+        "length": len(values) + points.left_out,
     }
     if points.series.granularity == "epoch":
         column["epochs"] = frame.put(points.epochs.array()[chosen])

@@ -55,6 +55,23 @@ describe("points", () => {
     expect(store.points("r1", "batch", "loss")?.values).toEqual([1, 2, 3, 4, 5, 9]);
   });
 
+  test("that the kernel merged before they were sent break no line, and what was here before stays", () => {
+    const store = storeOf(
+      { ...loss, columns: [{ series: 0, values: [1, 2, 3] }] },
+      // Of indices 2 to 7 the kernel has kept the last alone: it begins with a point that the page had.
+      {
+        columns: [
+          { series: 0, start: 1, values: [2, 8, 9], steps: [2, 8, 9], indices: [1, 7, 8], length: 9 },
+        ],
+      },
+      { columns: [{ series: 0, start: 9, values: [10] }] },
+    );
+    const line = only(store);
+    expect(store.points("r1", "batch", "loss")?.values).toEqual([1, 2, 3, 8, 9, 10]);
+    expect([3, 4, 5, 6].some((i) => line.isHole(i) || line.has(i))).toBe(false);
+    expect([line.count, line.length, line.rewritten]).toEqual([6, 10, 0]);
+  });
+
   test("of an epoch series carry their epochs", () => {
     const store = storeOf({
       series: [series({ name: "val_loss", granularity: "epoch", kind: "epoch", split: "validation" })],
