@@ -24,9 +24,10 @@ import numpy as np
 from .bus import Bus, chosen
 from .errors import checked_name
 from .events import RunLoaded, RunResumed, RunStarted
-from .history import History, Points
+from .history import History
 from .panels import label, panel
 from .pictures import COLOURS, Places, View, in_order, is_mean, is_wanted
+from .points import Points
 from .wire import extremes
 
 Granularity = Literal["both", "batch", "epoch"]

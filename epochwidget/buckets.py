@@ -244,6 +244,10 @@ class Merged:
         _, lowest, highest = whole.spikes(whole.starts())
         return Buckets(whole.first, whole.last, whole.count, whole.finite, lowest, whole.mean, highest)
 
+    def starts(self) -> npt.NDArray[np.intp]:
+        """Return where, among the points that are kept, those of each bucket begin."""
+        return _joined(self.blocks).starts() if self.blocks else np.empty(0, np.intp)
+
     def chunks(self, name: str) -> list[Floats]:
         """Return one of the columns of its blocks."""
         return list(map(attrgetter(name), self.blocks))

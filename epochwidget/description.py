@@ -19,12 +19,13 @@ It is a JSON text, one object with all of these names and no others::
     validating  the seconds of these spent in validation, see `History`
     generation  how often points of the run were dropped, for it went on from an earlier epoch
     open        true if the last of the spans is of an epoch that has not come to its end
-    clock       how many points the clock has
+    clock       {"points": how many it has, "merged": how many of these are what is kept of merged ones, "buckets": of
+                how many buckets}
     series      [{"name": text, "granularity": "batch" or "epoch", "kind": see `epochwidget.series.Kind`,
-                "metric": text, "split": "train" or "validation", "points": how many}, ...], in the order of their
-                first points; no two of one granularity have one name
-    declared    [the same without "points", ...]: what was said of names before their first points. It holds for such
-                as come when the run goes on
+                "metric": text, "split": "train" or "validation", and of points what the clock has}, ...], in the order
+                of their first points; no two of one granularity have one name
+    declared    [the same without what the clock has, ...]: what was said of names before their first points. It holds
+                for such as come when the run goes on
     spans       [{"epoch": e, "first": n, "batches": n or null, "time": s, "watching": s, "validating": s}, ...]: the
                 epochs begun; see `epochwidget.history.Span`
     marks       [{"step": n, "time": s, "text": text, "epoch": e or null}, ...], see `epochwidget.Marked`
@@ -38,19 +39,27 @@ The numbers of a file are those of the *clock*, which tells at which step each b
 run; and those of each of the series: at which step each point stands, its value, and, of a series of granularity
 "epoch", its epoch. Steps count the batches that had ended when the point came, epochs are counted from 0, and both are
 whole and as large as said above. Values are anything: NaN and infinity are data, and the bits of NaN are kept.
+
+Of a run whose older points were merged, see `Bus.max_points`, a series or the clock has first those that are kept of
+them, and for each its *index* among all that there were. Of each *bucket* there are the first and the last step of the
+points that it was made of, their count, how many of them are finite numbers, and the mean of these; see
+`epochwidget.buckets`.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, get_args
+from functools import cached_property
+from typing import Any, get_args
 
 import numpy as np
 
+from .buckets import Buckets, Merged
 from .columns import Column, Floats
 from .events import Marked, Purpose, RunResumed, RunStarted, Status
-from .history import History, Points, Span
+from .history import History, Span
+from .points import Points
 from .series import Granularity, Kind, Series, Split
 from .watching import Cost
 
@@ -62,6 +71,15 @@ _LARGEST = 2**53
 _Check = Callable[[Any, str], None]
 
 
+#: What a file has of each bucket.
+BUCKETS = ("bucket_first", "bucket_last", "bucket_count", "bucket_finite", "bucket_mean")
+# What it has of each point.
+_POINTS: dict[Granularity, tuple[str, ...]] = {
+    "batch": ("steps", "values"),
+    "epoch": ("steps", "values", "epochs"),
+}
+
+
 class UnfitError(ValueError):
     """What a file holds does not fit; the text says what, and `remedy` what to do."""
 
@@ -70,39 +88,81 @@ class UnfitError(ValueError):
         self.remedy = remedy
 
 
-class Part(NamedTuple):
+class Part:
     """The points of one series, or of the clock, that a file holds.
 
-    ``number`` is the place of the series, or -1 for the clock, ``columns`` what it has of each point: ``"steps"``,
-    ``"values"`` and in a series of epochs ``"epochs"``. ``length`` is how many points of the columns are meant.
+    Attributes
+    ----------
+    number : int
+        The place of the series, or -1 for the clock.
+    points : Points
+        Where they are, or are to be.
+    lengths : dict of str to int
+        What is to be in the file, and how many numbers of it: ``"steps"`` and ``"values"`` of each point, of epochs
+        ``"epochs"`` as well, and of merged points ``"indices"`` and, of each bucket, the names of `BUCKETS`.
     """
 
-    number: int
-    series: Series
-    columns: dict[str, Column]
-    length: int
+    def __init__(self, number: int, points: Points, told: dict[str, Any]) -> None:
+        self.number, self.points = number, points
+        self._merged = points.merged
+        self._read: dict[str, Floats] = {}
+        self.lengths = dict.fromkeys(_POINTS[points.series.granularity], told["points"])
+        if told["merged"]:
+            self.lengths["indices"] = told["merged"]
+            self.lengths.update(dict.fromkeys(BUCKETS, told["buckets"]))
 
     def name(self, what: str) -> str:
-        """Return what one of its columns is called in errors, and in an archive."""
+        """Return what one of these is called in errors, and in an archive."""
         return f"{what}_{'clock' if self.number < 0 else self.number}"
 
     def numbers(self, what: str) -> Floats:
-        """Return the numbers of one of its columns, checked; shape (length,), float64."""
-        numbers = self.columns[what].array(0, self.length)
+        """Return the numbers of that name, checked; shape (lengths[what],), float64."""
+        if what in BUCKETS:
+            numbers: Floats = getattr(self._buckets, what.removeprefix("bucket_"))
+        elif what == "indices":
+            numbers = np.concatenate(self._merged.chunks("indices"))
+        else:
+            column: Column = getattr(self.points, what)
+            numbers = column.array(0, self.lengths[what])
         self._check(what, numbers)
         return numbers
 
+    @cached_property
+    def _buckets(self) -> Buckets:
+        return self._merged.buckets()
+
     def take(self, what: str, numbers: Floats) -> None:
-        """Append to one of its columns what was read, once that was checked."""
+        """Take in what was read, once that was checked, and the points when all was."""
+        if len(numbers) != self.lengths[what]:
+            raise UnfitError(
+                f"{self.name(what)} has {len(numbers)} numbers, and its description says {self.lengths[what]}"
+            )
         self._check(what, numbers)
-        self.columns[what].extend(numbers)
+        self._read[what] = numbers
+        if self._read.keys() == self.lengths.keys():
+            self._fill()
+
+    def _fill(self) -> None:
+        read, points = self._read, self.points
+        for what in _POINTS[points.series.granularity]:
+            column: Column = getattr(points, what)
+            column.extend(read[what])
+        if "indices" in read:
+            kept = self.lengths["indices"]
+            numbers = {name.removeprefix("bucket_"): read[name] for name in BUCKETS}
+            buckets = Buckets(**numbers, lowest=np.empty(0), highest=np.empty(0))
+            try:
+                points.merged = Merged.of(read["steps"][:kept], read["values"][:kept], read["indices"], buckets)
+            except ValueError as error:
+                raise UnfitError(f"of {self.name('values')} {error}") from None
+        self._read = {}
 
     def _check(self, what: str, numbers: Floats) -> None:
         """Raise if they would make drawing fail, or a run that goes on."""
-        if what != "values":
+        if what not in ("values", "bucket_mean"):
             fits = (numbers >= 0) & (numbers <= _LARGEST) & (numbers == np.floor(numbers))
             needed = "a whole number of 0 or more"
-        elif self.number < 0:
+        elif what == "values" and self.number < 0:
             fits, needed = np.isfinite(numbers), "finite"
         else:
             return
@@ -138,8 +198,8 @@ def describe(history: History) -> tuple[bytes, list[Part]]:
             "validating": history.validating,
             "generation": history.generation,
             "open": history._epoch_open,
-            "clock": len(history.clock),
-            "series": [{**_fields(points.series), "points": len(points)} for points in history.points],
+            "clock": _lengths(history.clock),
+            "series": [{**_fields(points.series), **_lengths(points)} for points in history.points],
             "declared": [_fields(series) for series in history._declared.values()],
             "spans": [_fields(span) for span in history.spans],
             "marks": [_fields(mark) for mark in history.marks],
@@ -167,12 +227,14 @@ def begin(text: bytes) -> tuple[History, list[Part]]:
 
 
 def _parts(history: History, told: dict[str, Any]) -> Iterator[Part]:
-    lengths = [told["clock"], *(series["points"] for series in told["series"])]
-    for number, (points, length) in enumerate(zip([history.clock, *history.points], lengths, strict=True), -1):
-        columns = {"steps": points.steps, "values": points.values}
-        if points.series.granularity == "epoch":
-            columns["epochs"] = points.epochs
-        yield Part(number, points.series, columns, length)
+    each = zip([history.clock, *history.points], [told["clock"], *told["series"]], strict=True)
+    for number, (points, lengths) in enumerate(each, -1):
+        yield Part(number, points, lengths)
+
+
+def _lengths(points: Points) -> dict[str, int]:
+    merged = points.merged
+    return {"points": len(points), "merged": merged.kept, "buckets": sum(map(len, merged.blocks))}
 
 
 def _fields(record: Any) -> dict[str, Any]:
@@ -193,8 +255,8 @@ def _history(told: dict[str, Any]) -> History:
     history._step, history._time, history._epoch_open = told["steps"], told["elapsed"], told["open"]
     declared = [Series(**series) for series in told["declared"]]
     history._declared = {(series.granularity, series.name): series for series in declared}
-    for fields in told["series"]:
-        series = Series(**{name: value for name, value in fields.items() if name != "points"})
+    for one in told["series"]:
+        series = Series(**{name: one[name] for name in _DECLARED})
         key = series.granularity, series.name
         if key in history._index:
             raise UnfitError(f"two of its series of granularity {key[0]!r} are called {key[1]!r}")
@@ -273,6 +335,7 @@ _DECLARED: dict[str, _Check] = {
     "metric": _text,
     "split": _one_of(*get_args(Split)),
 }
+_LENGTHS: dict[str, _Check] = {"points": _count, "merged": _count, "buckets": _count}
 _SPAN = _object(
     epoch=_count, first=_count, batches=_or_null(_count), time=_number, watching=_number, validating=_number
 )
@@ -295,8 +358,8 @@ _DESCRIPTION = _object(
     validating=_number,
     generation=_drops,
     open=_flag,
-    clock=_count,
-    series=_each(_object(**_DECLARED, points=_count)),
+    clock=_object(**_LENGTHS),
+    series=_each(_object(**_DECLARED, **_LENGTHS)),
     declared=_each(_object(**_DECLARED)),
     spans=_each(_SPAN),
     marks=_each(_MARK),

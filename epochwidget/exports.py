@@ -25,7 +25,8 @@ from .series import Granularity
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .history import History, Points
+    from .history import History
+    from .points import Points
 
 #: Where a file goes.
 StrPath = str | os.PathLike[str]

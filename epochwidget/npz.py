@@ -10,6 +10,8 @@ them::
     steps_0       float64, the steps of the first series' points, in the order in which they came
     values_0      float64, their values
     epochs_0      float64, their epochs; only of a series of granularity "epoch"
+    indices_0, bucket_first_0, bucket_last_0, bucket_count_0, bucket_finite_0, bucket_mean_0
+                  float64, what is known of merged points; only where there are any, and of the clock likewise
     steps_1 ...   the same of the next series, and so on
 
 All numbers are little-endian.
@@ -35,7 +37,7 @@ def write(file: BinaryIO, history: History) -> None:
     with ZipFile(file, "w", ZIP_STORED) as archive:
         _put(archive, "description", np.frombuffer(description, np.uint8))
         for part in parts:
-            for what in part.columns:
+            for what in part.lengths:
                 _put(archive, part.name(what), part.numbers(what).astype("<f8", copy=False))
 
 
@@ -52,14 +54,11 @@ def read(file: BinaryIO) -> History:
         if sum(member.file_size for member in archive.infolist()) > size:
             raise UnfitError("its members claim to be larger than the file")
         history, parts = begin(_array(archive, "description", np.dtype(np.uint8)).tobytes())
-        expected = {part.name(what): (part, what) for part in parts for what in part.columns}
+        expected = {part.name(what): (part, what) for part in parts for what in part.lengths}
         if sorted(members) != sorted(["description.npy", *(f"{name}.npy" for name in expected)]):
             raise UnfitError("its members are not those that its description names")
         for name, (part, what) in expected.items():
-            numbers = _array(archive, name, np.dtype("<f8"))
-            if len(numbers) != part.length:
-                raise UnfitError(f"{name} has {len(numbers)} numbers, and its description says {part.length}")
-            part.take(what, numbers)
+            part.take(what, _array(archive, name, np.dtype("<f8")))
     return history
 
 

@@ -9,8 +9,15 @@ Its columns are::
     value        float64
 
 First come the rows of the clock, whose values are seconds of the run, then those of one series after the other, in the
-order in which the points came. The metadata of the table have, under ``epochwidget``, the JSON text of which
-`epochwidget.description` tells, and under ``epochwidget.crc32`` the check sum of that, in decimal digits.
+order in which the points came. Where older points of the run were merged there are these columns as well::
+
+    index          int64, of a point that is kept of merged ones; else null
+    bucket_first, bucket_last, bucket_count, bucket_finite
+                   int64, of each bucket in the row of the first point that is kept of it; else null
+    bucket_mean    float64, likewise
+
+The metadata of the table have, under ``epochwidget``, the JSON text of which `epochwidget.description` tells, and under
+``epochwidget.crc32`` the check sum of that, in decimal digits.
 
 Nothing in it is compressed and no number is in a dictionary; a file with more rows than it has room for is refused.
 Each page has its check sum.
@@ -25,7 +32,7 @@ from zlib import crc32
 import numpy as np
 
 from .columns import Floats
-from .description import UnfitError, begin, describe
+from .description import BUCKETS, Part, UnfitError, begin, describe
 from .errors import check_version
 from .history import History
 
@@ -35,7 +42,8 @@ MAGIC = b"PAR1"
 _DESCRIPTION, _CHECK_SUM = b"epochwidget", b"epochwidget.crc32"
 # The columns that hold the numbers of a part.
 _COLUMNS = {"step": "steps", "epoch": "epochs", "value": "values"}
-_TYPES = {"step": "int64", "epoch": "int64", "value": "double"}
+_MERGED = {"index": "indices", **dict(zip(BUCKETS, BUCKETS, strict=True))}
+_DOUBLES = {"value", "bucket_mean"}
 # How many rows a group of rows has, each of which costs a page a column.
 _GROUP = 2**20
 
@@ -45,10 +53,11 @@ def write(file: BinaryIO, history: History) -> None:
     pa, pq = _pyarrow()
     description, parts = describe(history)
     # One dictionary for all parts, or they would be written in full. Half a character is no UTF-8.
-    names = pa.array([part.series.name.encode(errors="replace").decode() for part in parts])
+    names = pa.array([part.points.series.name.encode(errors="replace").decode() for part in parts])
     granularities = pa.array(["clock", "batch", "epoch"])
     text = pa.dictionary(pa.int32(), pa.string())
-    schema = pa.schema([("granularity", text), ("series", text), *_TYPES.items()])
+    columns = _COLUMNS | (_MERGED if any("indices" in part.lengths for part in parts) else {})
+    schema = pa.schema([("granularity", text), ("series", text), *((name, _type(name)) for name in columns)])
     with pq.ParquetWriter(
         file,
         schema,
@@ -62,16 +71,14 @@ def write(file: BinaryIO, history: History) -> None:
         writer.add_key_value_metadata({_DESCRIPTION: description, _CHECK_SUM: str(crc32(description))})
         waiting: list[Any] = []
         for at, part in enumerate(parts):
-            granularity = 0 if part.number < 0 else 1 + (part.series.granularity == "epoch")
-            numbers = {what: part.numbers(what) for what in part.columns}
-            columns = [
-                pa.DictionaryArray.from_arrays(np.full(part.length, granularity, np.int32), granularities),
-                pa.DictionaryArray.from_arrays(np.full(part.length, at, np.int32), names),
-                pa.array(numbers["steps"].astype(np.int64)),
-                pa.array(numbers["epochs"].astype(np.int64)) if "epochs" in numbers else pa.nulls(part.length, "int64"),
-                pa.array(numbers["values"]),
+            granularity = 0 if part.number < 0 else 1 + (part.points.series.granularity == "epoch")
+            length = part.lengths["values"]
+            rows = [
+                pa.DictionaryArray.from_arrays(np.full(length, granularity, np.int32), granularities),
+                pa.DictionaryArray.from_arrays(np.full(length, at, np.int32), names),
+                *(_column(pa, part, name, what) for name, what in columns.items()),
             ]
-            waiting.append(pa.record_batch(columns, schema=schema))
+            waiting.append(pa.record_batch(rows, schema=schema))
             if sum(map(len, waiting)) >= _GROUP or part is parts[-1]:
                 writer.write_table(pa.Table.from_batches(waiting), row_group_size=_GROUP)
                 waiting.clear()
@@ -90,16 +97,43 @@ def read(file: BinaryIO) -> History:
             raise UnfitError("its description is damaged")
         history, parts = begin(description)
         _check_size(table.metadata, size)
-        columns = _columns(table)
-    length = sum(part.length for part in parts)
-    if len(columns["values"]) != length:
-        raise UnfitError(f"it has {len(columns['values'])} rows, and its description says {length}")
+        columns = _COLUMNS | (_MERGED if any("indices" in part.lengths for part in parts) else {})
+        rows = _read(table, columns)
+    length = sum(part.lengths["values"] for part in parts)
+    if len(rows["values"]) != length:
+        raise UnfitError(f"it has {len(rows['values'])} rows, and its description says {length}")
     start = 0
     for part in parts:
-        for what in part.columns:
-            part.take(what, columns[what][start : start + part.length])
-        start += part.length
+        stretch = slice(start, start + part.lengths["values"])
+        start = stretch.stop
+        for what in part.lengths:
+            numbers = rows[what][stretch]
+            if what == "indices":
+                numbers = numbers[~np.isnan(numbers)]
+            elif what in BUCKETS:  # the mean of a bucket may be NaN
+                numbers = numbers[~np.isnan(rows["bucket_count"][stretch])]
+            part.take(what, numbers)
     return history
+
+
+def _column(pa: Any, part: Part, name: str, what: str) -> Any:
+    """Return one column of the rows of a part; null where it has no number."""
+    length = part.lengths["values"]
+    if what not in part.lengths:
+        return pa.nulls(length, _type(name))
+    numbers = part.numbers(what)
+    if name not in _DOUBLES:
+        numbers = numbers.astype(np.int64)
+    if what in _COLUMNS.values():
+        return pa.array(numbers)
+    at = np.arange(len(numbers)) if what == "indices" else part.points.merged.starts()
+    spread, absent = np.zeros(length, numbers.dtype), np.ones(length, np.bool_)
+    spread[at], absent[at] = numbers, False
+    return pa.array(spread, mask=absent)
+
+
+def _type(name: str) -> str:
+    return "double" if name in _DOUBLES else "int64"
 
 
 def _check_size(metadata: Any, size: int) -> None:
@@ -109,13 +143,13 @@ def _check_size(metadata: Any, size: int) -> None:
         raise UnfitError("its columns claim to be larger than the file")
 
 
-def _columns(table: Any) -> dict[str, Floats]:
-    """Read the numbers of all points; an epoch that is null becomes NaN."""
-    found = {field.name: str(field.type) for field in table.schema_arrow if field.name in _TYPES}
-    if found != _TYPES:
-        raise UnfitError(f"its columns are not {', '.join(map(' of '.join, _TYPES.items()))}")
-    rows = table.read(list(_TYPES), use_threads=False)
-    return {what: rows[name].to_numpy().astype(np.float64, copy=False) for name, what in _COLUMNS.items()}
+def _read(table: Any, columns: dict[str, str]) -> dict[str, Floats]:
+    """Read the numbers of all points; one that is null becomes NaN."""
+    found = {field.name: str(field.type) for field in table.schema_arrow}
+    if any(found.get(name) != _type(name) for name in columns):
+        raise UnfitError(f"its columns are not {', '.join(f'{name} of {_type(name)}' for name in columns)}")
+    rows = table.read(list(columns), use_threads=False)
+    return {what: rows[name].to_numpy().astype(np.float64, copy=False) for name, what in columns.items()}
 
 
 def _pyarrow() -> tuple[Any, Any]:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .history import History, Points, Span
+    from .history import History, Span
+    from .points import Points
 
 # Okabe and Ito's, darkened where they stand on white; the page's light theme has the same.
 COLOURS = {

@@ -110,8 +110,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .columns import Floats
-from .history import History, Parts, Points
+from .history import History, Parts
 from .panels import label, panel
+from .points import Points
 
 VERSION = 1
 

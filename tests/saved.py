@@ -19,7 +19,10 @@ def train(run, epochs=2, batches=3):
 
 
 def bits(points):
-    return points.series, *(column.array().tobytes() for column in points.columns)
+    buckets = points.merged.buckets()
+    merged = [getattr(buckets, name).tobytes() for name in ("first", "last", "count", "finite", "mean", "lowest")]
+    columns = [column.array().tobytes() for column in points.columns]
+    return points.series, *columns, points.indices(0, len(points)).tobytes(), *merged
 
 
 def everything(history):

@@ -37,8 +37,12 @@ def test_a_file_of_a_newer_epochwidget_says_so(past, path):
         ({"watching": True}, "the description.watching has to be a finite number, got True"),
         ({"steps": -1}, "the description.steps has to be a whole number of 0 or more, got -1"),
         ({"steps": 1.0}, "the description.steps has to be a whole number of 0 or more, got 1.0"),
-        ({"clock": 2**60}, "the description.clock has to be a whole number of 0 or more, got 1152921504606846976"),
-        ({"clock": 7}, "steps_clock has 6 numbers, and its description says 7"),
+        (
+            {"clock": {"points": 2**60, "merged": 0, "buckets": 0}},
+            "the description.clock.points has to be a whole number of 0 or more, got 1152921504606846976",
+        ),
+        ({"clock": {"points": 7, "merged": 0, "buckets": 0}}, "steps_clock has 6 numbers, and its description says 7"),
+        ({"clock": {"points": 6, "merged": 6, "buckets": 2}}, "its members are not those that its description names"),
         (
             {"status": "gone"},
             "the description.status has to be 'running' or 'completed' or 'stopped' or 'failed', got 'gone'",

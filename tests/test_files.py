@@ -205,6 +205,35 @@ def test_a_run_that_was_loaded_goes_on(bus, past, path):
     assert everything(loaded(again)) == everything(run.history)
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.lists(st.floats(allow_subnormal=True), min_size=1, max_size=50), min_size=1, max_size=8),
+    st.integers(1100, 9000),
+    st.sampled_from(["npz", "parquet"]),
+)
+def test_a_run_whose_points_were_merged_comes_back_and_goes_on(tmp_path_factory, patterns, batches, form):
+    bus = Bus(max_points=1000, strict=True)
+    path = tmp_path_factory.getbasetemp() / f"merged.{form}"
+    with Run("a", bus=bus) as run:
+        for epoch in run.epochs(2):
+            for step in run.batches(range(batches)):
+                pattern = patterns[(step + epoch) // 50 % len(patterns)]
+                run.log(loss=pattern[step % len(pattern)], **({"rare": float(step)} if step % 7 == 0 else {}))
+            run.log_epoch(val_loss=1.0)
+    run.history.save(path)
+    other = Bus(max_points=1000, strict=True)
+    back = ew.load(path, bus=other)
+    assert len(back.batch.buckets("loss")) > 0
+    assert everything(back) == everything(run.history)
+    with Run(bus=other, resume=back) as again:
+        for step in range(2000):
+            again.log(loss=float(step))
+    points = back.find("loss", "batch")
+    assert (points.length, points.merged.buckets().count.sum()) == (2 * batches + 2000, points.merged.count)
+    assert len(points) <= 1000
+    assert back.batch["loss"][-500:].tolist() == list(range(1500, 2000))
+
+
 def test_what_is_saved_while_another_thread_trains_is_of_one_moment(bus, path):
     run = Run("a", bus=bus)
     over = threading.Event()

@@ -18,6 +18,7 @@ LAYERS = {
     "columns": set(),
     "buckets": {"columns"},
     "means": {"columns"},
+    "points": {"buckets", "columns", "history", "series"},  # the history for its annotations
     "events": {"series"},
     "panels": {"errors", "series"},
     "scalars": {"columns"},
@@ -31,6 +32,7 @@ LAYERS = {
         "files",
         "means",
         "pictures",
+        "points",
         "scalars",
         "series",
         "watching",
@@ -40,9 +42,9 @@ LAYERS = {
     "pages": set(),
     "replacing": set(),
     "background": {"cell"},
-    "exports": {"columns", "errors", "history", "replacing", "series"},  # the history for its annotations
+    "exports": {"columns", "errors", "history", "points", "replacing", "series"},  # the history for its annotations
     "bus": {"buckets", "errors", "events", "history"},
-    "description": {"buckets", "columns", "events", "history", "series", "watching"},
+    "description": {"buckets", "columns", "events", "history", "points", "series", "watching"},
     "npz": {"description", "history"},
     "parquet": {"columns", "description", "errors", "history"},
     "files": {"bus", "description", "errors", "history", "npz", "parquet", "replacing"},
@@ -54,9 +56,9 @@ LAYERS = {
     "run": {"bus", "cell", "errors", "events", "history", "marimo", "resuming", "scalars", "series", "watching"},
     "importers": {"bus", "errors", "events", "history", "series", "watching"},
     "iterations": {"bus", "resuming", "run", "series"},
-    "wire": {"columns", "history", "panels"},
-    "bqplot": {"bus", "errors", "events", "history", "panels", "pictures", "wire"},
-    "pictures": {"columns", "history", "panels", "scalars", "series", "shell", "smoothing", "wire"},
+    "wire": {"columns", "history", "panels", "points"},
+    "bqplot": {"bus", "errors", "events", "history", "panels", "pictures", "points", "wire"},
+    "pictures": {"columns", "history", "panels", "points", "scalars", "series", "shell", "smoothing", "wire"},
     "settings": {"history", "panels"},
     "widget": {
         "bus",

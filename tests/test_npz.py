@@ -74,7 +74,7 @@ def test_a_file_of_another_program_is_as_good(past, path):
 def test_a_file_that_unpacks_to_more_than_it_is_takes_no_memory(past, path, compression):
     past.save(path)
     told, members = parts(path)
-    told["clock"] = 5_000_000
+    told["clock"]["points"] = 5_000_000
     members["values_clock.npy"] = members["steps_clock.npy"] = npy(np.zeros(5_000_000))
     write(path, told, members, compression)
     del members
@@ -87,7 +87,7 @@ def test_a_file_that_unpacks_to_more_than_it_is_takes_no_memory(past, path, comp
 def test_members_that_overlap_are_not_read_over_and_over(past, path):
     past.save(path)
     told, members = parts(path)
-    told["clock"] = 100_000
+    told["clock"]["points"] = 100_000
     write(path, told, members | {"steps_clock.npy": npy(np.zeros(100_000))})
     with zipfile.ZipFile(path, "a") as archive:
         (large,) = [info for info in archive.infolist() if info.filename == "steps_clock.npy"]

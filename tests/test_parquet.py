@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from epochwidget import Run
+from epochwidget import Bus, Run
 
 from .saved import everything, loaded, refused
 
@@ -129,3 +129,45 @@ def test_without_pyarrow_a_sentence_says_what_to_do(past, path, table, monkeypat
         loaded(path)
     past.save(path.with_suffix(".npz"))
     assert everything(loaded(path.with_suffix(".npz"))) == everything(past)
+
+
+def test_buckets_stand_in_the_row_of_their_first_point(path):
+    bus = Bus(max_points=1000, strict=True)
+    with Run("a", bus=bus) as run:
+        for step in range(5000):
+            run.log(loss=float(step % 100))
+    run.history.save(path)
+    frame = pd.read_parquet(path)
+    frame = frame[frame["series"] == "loss"]
+    frame = frame[frame["granularity"] == "batch"]
+    buckets = run.history.batch.buckets("loss")
+    own = frame[frame["bucket_count"].notna()]
+    assert own["bucket_mean"].tolist() == buckets.mean.tolist()
+    assert own["bucket_count"].sum() + frame["index"].isna().sum() == 5000
+    assert (own["step"] >= own["bucket_first"]).all()
+    assert (own["step"] <= own["bucket_last"]).all()
+    assert (frame["step"] - 1)[frame["index"].notna()].tolist() == frame["index"].dropna().tolist()
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "told"),
+    [
+        ("index", lambda numbers: numbers[::-1], "do not fit to these"),
+        ("index", lambda numbers: [None, *numbers[1:]], "indices_0 has"),
+        ("bucket_count", lambda numbers: [0 if one is not None else None for one in numbers], "do not fit to these"),
+        ("bucket_count", lambda numbers: [-1 if one is not None else None for one in numbers], "bucket_count_"),
+    ],
+)
+def test_buckets_that_do_not_fit_are_refused(path, column, change, told):
+    bus = Bus(max_points=1000, strict=True)
+    with Run("a", bus=bus) as run:
+        for step in range(5000):
+            run.log(loss=float(step % 100))
+    run.history.save(path)
+    table = pq.read_table(path)
+    at = [index for index, name in enumerate(table["series"].to_pylist()) if name == "loss"]
+    numbers = table[column].to_pylist()
+    numbers[at[0] :] = change(numbers[at[0] :])
+    changed = table.set_column(table.schema.get_field_index(column), column, pa.array(numbers, pa.int64()))
+    with_description(changed, path)
+    refused(path, told)
