@@ -76,6 +76,7 @@ with ew.Run("long") as run:
     began = time.thread_time()
     found["snapshot"] = len(wire.snapshot([run.history])[0]), time.thread_time() - began
     found["long"] = update(run)
+import pandas
 tracemalloc.start()
 frame = run.history.to_frame("batch")
 found["frame"] = tracemalloc.get_traced_memory()[1], int(frame.memory_usage(index=True).sum())

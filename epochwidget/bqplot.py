@@ -28,7 +28,7 @@ from .history import History
 from .panels import label, panel
 from .pictures import COLOURS, Places, View, in_order, is_mean, is_wanted
 from .points import Points
-from .wire import extremes
+from .spikes import extremes
 
 Granularity = Literal["both", "batch", "epoch"]
 

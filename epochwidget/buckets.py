@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .columns import Column, Floats
+from .spikes import spikes
 
 #: How few points may be asked to be kept of each series.
 LEAST = 1_000
@@ -109,40 +110,10 @@ class Block:
         """Return where in `values` the points of each bucket begin."""
         return self.indices.searchsorted(self.begin + np.cumsum(self.count) - self.count)
 
-    def spikes(self, starts: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.bool_], Floats, Floats]:
-        """Choose what is to be kept of stretches of points.
-
-        Parameters
-        ----------
-        starts : numpy.ndarray, shape (stretches,)
-            Where in `values` they begin.
-
-        Returns
-        -------
-        kept : numpy.ndarray, shape (points kept,), bool
-            In each stretch the first of the lowest, of the highest, and of those that are no finite numbers.
-        lowest, highest : numpy.ndarray, shape (stretches,)
-            Of the finite ones; NaN where there is none.
-        """
-        finite = np.isfinite(self.values)
-        low, high = np.where(finite, self.values, np.inf), np.where(finite, self.values, -np.inf)
-        lowest, highest = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
-        lengths = np.append(starts[1:], len(finite)) - starts
-        stretch = np.arange(len(starts)).repeat(lengths)
-        kept = np.zeros(len(finite), dtype=np.bool_)
-        for wanted in (finite & (low == lowest.repeat(lengths)), finite & (high == highest.repeat(lengths)), ~finite):
-            at = np.flatnonzero(wanted)
-            here = stretch[at]
-            kept[at[:1]] = True
-            kept[at[1:][here[1:] != here[:-1]]] = True
-        nothing = lowest > highest
-        lowest[nothing] = highest[nothing] = np.nan
-        return kept, lowest, highest
-
     def coarser(self, levels: int = 1) -> Block:
         """Return the same points in buckets of two of these each, or of two of those, so many times."""
         at = np.arange(0, len(self), 2**levels)
-        kept, lowest, highest = self.spikes(self.starts()[at])
+        kept, lowest, highest = spikes(self.values, self.starts()[at])
         finite = np.add.reduceat(self.finite, at)
         share = self.finite / np.maximum(finite, 1).repeat(2**levels)[: len(self)]
         with np.errstate(over="ignore"):
@@ -241,7 +212,7 @@ class Merged:
         if not self.blocks:
             return Buckets(*(np.empty(0) for _ in fields(Buckets)))
         whole = _joined(self.blocks)
-        _, lowest, highest = whole.spikes(whole.starts())
+        _, lowest, highest = spikes(whole.values, whole.starts())
         return Buckets(whole.first, whole.last, whole.count, whole.finite, lowest, whole.mean, highest)
 
     def starts(self) -> npt.NDArray[np.intp]:

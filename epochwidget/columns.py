@@ -90,6 +90,25 @@ class Column:
             parts.append(self._chunks[index][max(start - first, 0) : stop - first])
         return np.concatenate(parts)
 
+    def at(self, indices: npt.NDArray[np.intp]) -> Floats:
+        """Copy the numbers at some indices, which rise.
+
+        Parameters
+        ----------
+        indices : numpy.ndarray, shape (n,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (n,), float64
+        """
+        found = np.empty(len(indices))
+        starts = self._starts[:]
+        bounds = np.searchsorted(indices, [*starts, self._length])
+        for number, start in enumerate(starts):
+            part = slice(bounds[number], bounds[number + 1])
+            found[part] = self._chunks[number][indices[part] - start]
+        return found
+
     def last(self) -> float:
         """Return the newest number, or NaN where there is none."""
         return float(self._chunks[-1][self._length - self._starts[-1] - 1]) if self._length else float("nan")

@@ -35,6 +35,7 @@ from .means import Mean
 from .points import CLOCK, Points, Table
 from .scalars import to_floats
 from .series import Granularity, Series
+from .spikes import Spikes
 from .watching import Cost
 
 if TYPE_CHECKING:
@@ -551,6 +552,8 @@ class History:
             vars(self).update(state)
             for column, length in zip(columns, lengths, strict=True):
                 column.cut(length)
+            for points in self.points:
+                points.spikes = Spikes()  # somebody may have looked at what is gone
             for points in self.points[known:]:
                 del self._index[points.series.granularity, points.series.name]
             del self.points[known:]

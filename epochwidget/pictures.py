@@ -20,7 +20,7 @@ from .panels import label, panel
 from .scalars import scalar
 from .series import LEARNING_RATE, Series
 from .smoothing import smoothed
-from .wire import extremes
+from .spikes import extremes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

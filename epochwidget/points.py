@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from .buckets import Buckets, Merged
 from .columns import Column, Floats
 from .series import Granularity, Series
+from .spikes import Spikes
 
 if TYPE_CHECKING:
     from .history import History
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 #: What the clock of a run is, whose values are the seconds of the run at which each batch ended.
 CLOCK = Series("time", "batch", "clock", "time", "train")
 
-_NOTHING = Merged()
+_NOTHING, _NO_SPIKES = Merged(), Spikes()
 
 
 class Points:
@@ -33,9 +35,11 @@ class Points:
         Their epochs, counted from 0; filled only for granularity ``"epoch"``.
     merged : Merged
         What was made of the oldest.
+    spikes : Spikes
+        Those of its values, as far as anybody has looked for them.
     """
 
-    __slots__ = ("epochs", "merged", "series", "steps", "values")
+    __slots__ = ("epochs", "merged", "series", "spikes", "steps", "values")
 
     def __init__(self, series: Series) -> None:
         self.series = series
@@ -43,6 +47,7 @@ class Points:
         self.values = Column()
         self.epochs = Column()
         self.merged = _NOTHING
+        self.spikes = _NO_SPIKES
 
     def __len__(self) -> int:
         return len(self.values)
@@ -68,6 +73,14 @@ class Points:
         if start < self.merged.kept:
             of_merged = Column(self.merged.chunks("indices")).array(start, stop)
             found[: len(of_merged)] = of_merged
+        return found
+
+    def indices_at(self, positions: npt.NDArray[np.intp]) -> Floats:
+        """Return the indices, among all points that there were, of those at some positions, which rise."""
+        found = self.left_out + positions.astype(np.float64)
+        early = int(positions.searchsorted(self.merged.kept))
+        if early:
+            found[:early] = Column(self.merged.chunks("indices")).at(positions[:early])
         return found
 
     def position(self, index: int) -> int:

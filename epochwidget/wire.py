@@ -107,12 +107,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .columns import Floats
 from .history import History, Parts
 from .panels import label, panel
 from .points import Points
+from .spikes import are_many, extremes
 
 VERSION = 1
 
@@ -329,41 +329,6 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
     return frame.encode(), complete
 
 
-def extremes(values: Floats, keep: int) -> npt.NDArray[np.int64]:
-    """Choose about `keep` indices that hold every spike.
-
-    Parameters
-    ----------
-    values : numpy.ndarray, shape (n,)
-    keep
-        About how many indices to choose.
-
-    Returns
-    -------
-    numpy.ndarray, shape (at most max(keep, 3) + 2,), int64
-        Rising: the first and the last index, and of each of a number of equal stretches the lowest and the highest
-        finite value and the first that is no finite number.
-    """
-    n = len(values)
-    if n <= keep:
-        return np.arange(n)
-    finite = np.isfinite(values)
-    length = -(-n // max(keep // (2 if finite.all() else 3), 1))
-    stretches = -(-n // length)
-    starts = np.arange(stretches) * length
-
-    def of_each(numbers: Floats, fill: float) -> Floats:
-        padded = np.full(stretches * length, fill)
-        padded[:n] = np.where(finite, numbers, fill)
-        return padded.reshape(stretches, length)
-
-    lowest = starts + of_each(values, np.inf).argmin(1)
-    highest = starts + of_each(values, -np.inf).argmax(1)
-    odd = np.flatnonzero(~finite)
-    first_odd = odd[np.unique(odd // length, return_index=True)[1]]
-    return np.unique(np.concatenate(([0], lowest, highest, first_odd, [n - 1])))
-
-
 def _describe(history: History, parts: Parts) -> dict[str, Any]:
     span = parts.spans[-1] if parts.spans else None
     remaining = history.remaining
@@ -469,24 +434,29 @@ def _column(frame: _Frame, number: int, points: Points, start: int, count: int) 
 
 
 def _summary(frame: _Frame, number: int, points: Points, share: int) -> dict[str, Any] | None:
-    values = points.values.array()
     # An index more for each point than `_width` counts.
     room = share // (_width(points) + 1)
     if not room:
         return None
+    count, keep = len(points), max(room - 2, 2)
+    if are_many(count, keep):
+        points.spikes = points.spikes.grown(points.values, count)
+        chosen = points.spikes.extremes(points.values, count, keep)
+    else:
+        chosen = extremes(points.values.array(0, count), keep)
     # Where there is hardly room for a point, the newest.
-    chosen = extremes(values, max(room - 2, 2))[-room:]
+    chosen = chosen[-room:]
     column: dict[str, Any] = {
         "series": number,
         "start": 0,
         "count": len(chosen),
-        "values": frame.put(values[chosen]),
-        "steps": frame.put(points.steps.array()[chosen]),
-        "indices": frame.put(points.indices(0, len(values))[chosen]),
-        "length": len(values) + points.left_out,
+        "values": frame.put(points.values.at(chosen)),
+        "steps": frame.put(points.steps.at(chosen)),
+        "indices": frame.put(points.indices_at(chosen)),
+        "length": count + points.left_out,
     }
     if points.series.granularity == "epoch":
-        column["epochs"] = frame.put(points.epochs.array()[chosen])
+        column["epochs"] = frame.put(points.epochs.at(chosen))
     return column
 
 

@@ -54,3 +54,12 @@ def test_what_was_read_does_not_change_when_the_column_grows():
     read = column.array()
     column.extend([2] * 1_000)
     assert read.tolist() == [1]
+
+
+@given(st.lists(st.integers(1, 3_000), max_size=5), st.data())
+def test_numbers_at_indices_are_those_of_the_array(lengths, data):
+    column = Column()
+    for length in lengths:
+        column.extend(np.arange(len(column), len(column) + length))
+    at = sorted(data.draw(st.sets(st.integers(0, max(len(column) - 1, 0)), max_size=20))) if len(column) else []
+    assert column.at(np.array(at, dtype=np.intp)).tolist() == at

@@ -16,9 +16,10 @@ LAYERS = {
     "watching": set(),
     "series": set(),
     "columns": set(),
-    "buckets": {"columns"},
+    "spikes": {"columns"},
+    "buckets": {"columns", "spikes"},
     "means": {"columns"},
-    "points": {"buckets", "columns", "history", "series"},  # the history for its annotations
+    "points": {"buckets", "columns", "history", "series", "spikes"},  # the history for its annotations
     "events": {"series"},
     "panels": {"errors", "series"},
     "scalars": {"columns"},
@@ -35,6 +36,7 @@ LAYERS = {
         "points",
         "scalars",
         "series",
+        "spikes",
         "watching",
     },
     "smoothing": {"columns"},
@@ -56,9 +58,9 @@ LAYERS = {
     "run": {"bus", "cell", "errors", "events", "history", "marimo", "resuming", "scalars", "series", "watching"},
     "importers": {"bus", "errors", "events", "history", "series", "watching"},
     "iterations": {"bus", "resuming", "run", "series"},
-    "wire": {"columns", "history", "panels", "points"},
-    "bqplot": {"bus", "errors", "events", "history", "panels", "pictures", "points", "wire"},
-    "pictures": {"columns", "history", "panels", "points", "scalars", "series", "shell", "smoothing", "wire"},
+    "wire": {"columns", "history", "panels", "points", "spikes"},
+    "bqplot": {"bus", "errors", "events", "history", "panels", "pictures", "points", "spikes"},
+    "pictures": {"columns", "history", "panels", "points", "scalars", "series", "shell", "smoothing", "spikes"},
     "settings": {"history", "panels"},
     "widget": {
         "bus",

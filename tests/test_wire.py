@@ -1,7 +1,6 @@
 import json
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -245,35 +244,6 @@ def test_a_thinned_series_keeps_its_ends_its_extremes_and_a_lonely_nan(data):
     assert min(finite) in column["values"]
     assert max(finite) in column["values"]
     assert odd is None or odd[0] in indices
-
-
-@given(st.lists(st.floats(), max_size=400), st.integers(1, 100))
-def test_extremes_rise_and_hold_the_ends_and_the_lowest_and_the_highest(plain, keep):
-    array = np.array(plain, dtype=np.float64)
-    chosen = wire.extremes(array, keep)
-    assert (np.diff(chosen) > 0).all()
-    assert len(chosen) <= max(keep, 3) + 2
-    if len(array) <= keep:
-        assert chosen.tolist() == list(range(len(array)))
-        return
-    assert (chosen[0], chosen[-1]) == (0, len(array) - 1)
-    finite = np.isfinite(array)
-    if finite.any():
-        assert array[finite].min() in array[chosen]
-        assert array[finite].max() in array[chosen]
-    if not finite.all():
-        assert np.argmin(finite) in chosen
-
-
-@given(st.integers(200, 2_000), st.integers(20, 100), st.data())
-def test_every_spike_that_stands_alone_is_kept(n, keep, data):
-    apart = -(-n // (keep // 2)) + 1  # farther than a stretch is long
-    count = data.draw(st.integers(1, n // apart))
-    first = data.draw(st.integers(0, n - 1 - apart * (count - 1)))
-    at = [first + apart * index for index in range(count)]
-    array = np.zeros(n)
-    array[at] = data.draw(st.lists(st.sampled_from([-1.0, 1.0]), min_size=count, max_size=count))
-    assert set(at) <= set(wire.extremes(array, keep).tolist())
 
 
 def test_a_long_history_goes_in_pieces_of_bounded_size():
