@@ -30,7 +30,7 @@ from fastai.learner import Recorder
 from fastai.torch_core import find_bs, get_model, rank_distrib
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, harmless, unknown_keywords
+from ..errors import check_version, checked_name, harmless, harmless_for_batches, unknown_keywords
 from ..events import Purpose
 from ..history import History
 from ..resuming import resumption
@@ -161,11 +161,20 @@ class EpochCallback(Callback):  # type: ignore[misc]
             raise AttributeError(_NO_HISTORY)
         return super().__getattr__(name)
 
-    @harmless
     def __call__(self, event_name: str) -> None:
         # For a hook that is not there fastai searches the learner and the model, several times a batch.
-        if hasattr(type(self), event_name):
-            super().__call__(event_name)
+        if event_name in ("after_loss", "after_batch"):
+            self._hear_of_batch(event_name)
+        elif hasattr(type(self), event_name):
+            self._hear(event_name)
+
+    @harmless
+    def _hear(self, event_name: str) -> None:
+        super().__call__(event_name)
+
+    @harmless_for_batches
+    def _hear_of_batch(self, event_name: str) -> None:
+        super().__call__(event_name)
 
     @property
     def history(self) -> History:

@@ -28,7 +28,7 @@ from ignite.handlers.lr_finder import FastaiLRFinder
 from ignite.metrics import Metric, MetricsLambda, RunningAverage
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, harmless, unknown_keywords
+from ..errors import check_version, checked_name, harmless, harmless_for_batches, unknown_keywords
 from ..history import History
 from ..resuming import resumption
 from ..run import Run
@@ -235,7 +235,7 @@ class EpochCallback:
         self._begin_epoch(trainer, done=trainer.state.iteration)
         self._hand_over_evaluations()
 
-    @harmless
+    @harmless_for_batches
     def _iteration_started(self, trainer: Engine) -> None:
         self._resume(trainer)
         if not self._epoch_open:  # an interrupted run goes on in the midst of its epoch
@@ -245,7 +245,7 @@ class EpochCallback:
         for name, optimizer in self._optimizers.items():
             self._rates.update(rates(name, optimizer) or {})
 
-    @harmless
+    @harmless_for_batches
     def _iteration_completed(self, trainer: Engine) -> None:
         if self._iteration is None:
             return  # attached in the midst of it

@@ -28,7 +28,7 @@ import numpy as np
 from torch import Tensor
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, harmless, unknown_keywords
+from ..errors import check_version, checked_name, harmless, harmless_for_batches, unknown_keywords
 from ..history import History
 from ..resuming import resumption
 from ..run import Run
@@ -150,22 +150,22 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
             self._run = Run(self._name or type(pl_module).__name__, bus=self._bus, resume=self._resumption)
             self._fit = _Fit(trainer, self._run)
 
-    @harmless
+    @harmless_for_batches
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         if fit := self._open_fit:
             fit.begin_batch(batch_idx)
 
-    @harmless
+    @harmless_for_batches
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
         if fit := self._open_fit:
             fit.note_divisor()
 
-    @harmless
+    @harmless_for_batches
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         if fit := self._open_fit:
             fit.note_rates(optimizer)
 
-    @harmless
+    @harmless_for_batches
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if fit := self._open_fit:
             fit.leave_batch(outputs, batch)

@@ -13,7 +13,7 @@ from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
 from torch.utils.data import DataLoader
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, harmless, unknown_keywords
+from ..errors import check_version, checked_name, harmless, harmless_for_batches, unknown_keywords
 from ..history import History
 from ..resuming import Resumption, resumption
 from ..run import Run
@@ -138,12 +138,12 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self.ended_ = None
         self.scores_ = _scores(net)
 
-    @harmless
+    @harmless_for_batches
     def on_batch_begin(self, net: NeuralNet, batch: Any = None, training: bool | None = None, **kwargs: Any) -> None:
         if training:
             self._read_rates(net)
 
-    @harmless
+    @harmless_for_batches
     def on_grad_computed(
         self,
         net: NeuralNet,
@@ -156,7 +156,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         # Right before the step: a callback after this one may have set another rate. Not every training step calls it.
         self._read_rates(net)
 
-    @harmless
+    @harmless_for_batches
     def on_batch_end(
         self, net: NeuralNet, batch: Any = None, training: bool | None = None, loss: Any = None, **kwargs: Any
     ) -> None:

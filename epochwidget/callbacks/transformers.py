@@ -24,7 +24,7 @@ import transformers
 from transformers import TrainerCallback
 
 from ..bus import Bus, chosen
-from ..errors import check_version, checked_name, harmless, unknown_keywords
+from ..errors import check_version, checked_name, harmless, harmless_for_batches, unknown_keywords
 from ..history import History
 from ..resuming import resumption
 from ..run import Run
@@ -230,19 +230,19 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         if first and self._resumed:
             run.mark(f"resumed after step {self._resumed}")
 
-    @harmless
+    @harmless_for_batches
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._hand_over()
         self._shares, self._samples = [], []
 
-    @harmless
+    @harmless_for_batches
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
         try:
             self._values.update(rates("lr", optimizer) or {})
         except (TypeError, ValueError):  # Adafactor computes its own
             return
 
-    @harmless
+    @harmless_for_batches
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         shares, self._shares = self._shares, None
         if shares:
