@@ -99,7 +99,8 @@ export class Series {
           this.#state[j] = LEFT_OUT;
           changed ||= j < oldEnd;
         }
-        this.#carry(i + 1);
+        // No farther: each of a summary's points would go over all that the summary leaves out.
+        this.#carry(i + 1, indices[k + 1]!);
       }
     }
     if (changed) this.rewritten++;
@@ -227,9 +228,9 @@ export class Series {
   }
 
   /** Gives indices that are not here the step before them, so that steps can be searched. */
-  #carry(from: number): number {
+  #carry(from: number, end = this.end): number {
     let i = from;
-    for (; i < this.end && this.#state[i] !== HERE; i++) {
+    for (; i < end && this.#state[i] !== HERE; i++) {
       this.#steps[i] = i === 0 ? 0 : this.#steps[i - 1]!;
       if (this.#epochs.length > 0) this.#epochs[i] = i === 0 ? 0 : this.#epochs[i - 1]!;
     }

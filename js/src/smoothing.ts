@@ -55,7 +55,9 @@ export class Smoothed {
       steps[k] = step;
       values[k] = Number.NaN;
       if (Number.isFinite(value)) {
-        const kept = this.#weight ** (this.#norm === 0 ? 1 : Math.max(1, step - this.#step));
+        const gap = this.#norm === 0 ? 1 : step - this.#step;
+        // A power takes longer than all the rest.
+        const kept = gap > 1 ? this.#weight ** gap : this.#weight;
         this.#sum = this.#sum * kept + value * (1 - kept);
         this.#norm = this.#norm * kept + (1 - kept);
         this.#step = step;

@@ -148,6 +148,19 @@ describe("points", () => {
   }, 30_000);
 });
 
+test("a summary of millions of points is taken in without going over all of them for each", () => {
+  const line = new Series(series());
+  const indices = Float64Array.from({ length: 4_000 }, (_, k) => 1_000 * k);
+  const length = 4_000_000;
+  const rest = { series: 0, start: 0, count: indices.length, length, first: 1, epochs: null };
+  // A matter of a tenth of a second or of half a minute.
+  line.write({ ...rest, values: indices, steps: indices.map((i) => i + 1), indices });
+  expect([line.count, line.end, line.step(2_500), line.step(3_998_999)]).toEqual([
+    4_000, 3_999_001, 2_001, 3_998_001,
+  ]);
+  expect(line.isHole(2_500)).toBe(false);
+});
+
 test("what is new in a million points is summarised in the few blocks that it falls into", () => {
   const line = new Series(series());
   const column = (start: number, values: Float64Array) => ({
