@@ -44,8 +44,10 @@ export class Smoothed {
   #carryOn(): void {
     const source = this.#source;
     const start = this.#done;
-    const values = new Float64Array(source.end - start);
-    const steps = new Float64Array(source.end - start);
+    // Of a summary of a long run few are here.
+    const most = Math.min(source.end - start, source.count);
+    const values = new Float64Array(most);
+    const steps = new Float64Array(most);
     const indices: number[] = [];
     for (let i = start; i < source.end; i++) {
       if (!source.has(i)) continue;
@@ -77,7 +79,7 @@ export class Smoothed {
       steps: steps.subarray(0, indices.length),
       epochs: null,
       // The line passes over what is not here: a frame that was lost comes again with the next snapshot.
-      indices: indices.length === values.length ? null : Float64Array.from(indices),
+      indices: indices.length === source.end - start ? null : Float64Array.from(indices),
     });
   }
 }
