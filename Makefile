@@ -41,6 +41,7 @@ test: lint
 	$(BIN)/python -m pytest --nbval-lax notebooks
 
 bench: .bench/.peers $(PAGE)
+	sh tests/e2e/chromium.sh
 	.bench/bin/python benchmarks/results.py
 
 pictures: .venv/.test $(PAGE)

@@ -15,6 +15,8 @@ BENCHMARKS = {
     "hot_path": "What one `run.log` of three values costs",
     "fit_overhead": "What watching costs a training",
     "long_run": "Ten million batches",
+    "wire": "What goes over the wire",
+    "page": "A million points in the page",
 }
 PACKAGES = (
     *("epochwidget", "anywidget", "ipykernel", "ipywidgets", "jupyterlab", "numpy"),

@@ -26,6 +26,11 @@ export function setAttribute(node: Element, name: string, value: string | null):
   else node.setAttribute(name, value);
 }
 
+/** Shows or hides an element if it is not: to say the same again costs the browser a look at all styles. */
+export function setHidden(node: HTMLElement, hidden: boolean): void {
+  if (node.hidden !== hidden) node.hidden = hidden;
+}
+
 /** Makes `children` the children of `parent`, moving nothing that is in place. */
 export function arrange(parent: HTMLElement, children: readonly HTMLElement[]): void {
   children.forEach((child, k) => {

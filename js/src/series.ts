@@ -91,7 +91,7 @@ export class Series {
     this.#reserve(end, epochs !== null);
     const oldEnd = this.end;
     this.end = Math.max(oldEnd, end);
-    if (from > oldEnd || indices !== null) this.#carry(oldEnd, this.end);
+    this.#carry(oldEnd, from);
     let changed = false;
     for (let k = 0; k < count; k++) {
       const i = indices === null ? from + k : indices[k]!;
@@ -104,12 +104,22 @@ export class Series {
       this.#steps[i] = steps === null ? column.first + (i - from) : steps[k]!;
       if (epochs !== null) this.#epochs[i] = epochs[k]!;
       if (indices !== null && k + 1 < count) {
-        for (let j = i + 1; j < indices[k + 1]!; j++) {
+        const next = indices[k + 1]!;
+        const old = Math.min(next, oldEnd);
+        for (let j = i + 1; j < old; j++) {
           if (this.#state[j] !== HOLE) continue;
           this.#state[j] = LEFT_OUT;
-          changed ||= j < oldEnd;
+          changed = true;
         }
-        this.#carry(i + 1, indices[k + 1]!);
+        // No farther: each of a summary's points would go over all that the summary leaves out.
+        this.#carry(i + 1, old);
+        // Where nothing was before, there is nothing to look at.
+        const fresh = Math.max(i + 1, oldEnd);
+        if (fresh < next) {
+          this.#state.fill(LEFT_OUT, fresh, next);
+          this.#steps.fill(this.#steps[fresh - 1]!, fresh, next);
+          if (epochs !== null) this.#epochs.fill(this.#epochs[fresh - 1]!, fresh, next);
+        }
       }
     }
     if (changed) this.rewritten++;
@@ -236,9 +246,9 @@ export class Series {
   }
 
   /** Gives indices that are not here the step before them, so that steps can be searched. */
-  #carry(from: number, until: number): number {
+  #carry(from: number, end = this.end): number {
     let i = from;
-    for (; i < until && this.#state[i] !== HERE; i++) {
+    for (; i < end && this.#state[i] !== HERE; i++) {
       this.#steps[i] = i === 0 ? 0 : this.#steps[i - 1]!;
       if (this.#epochs.length > 0) this.#epochs[i] = i === 0 ? 0 : this.#epochs[i - 1]!;
     }

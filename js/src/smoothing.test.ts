@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Series } from "./series";
 import { Smoothed } from "./smoothing";
 import { series } from "./testing";
@@ -94,4 +94,17 @@ test("another weight, and points that change or come late, are followed; a repea
   expect(source.rewritten).toBe(1);
   expect(smoothed.update(0.5).value(3)).toBeCloseTo(closedForm([1, 8, 3, 4], [1, 2, 3, 4], 0.5, 3), 12);
   expect(smoothed.update(0.1).value(3)).toBeCloseTo(closedForm([1, 8, 3, 4], [1, 2, 3, 4], 0.1, 3), 12);
+});
+
+test("what is new in a hundred thousand points is all that an average asks for", () => {
+  const source = new Series(series());
+  source.write(column(Array.from({ length: 100_000 }, Math.random)));
+  const smoothed = new Smoothed(source, 0.9);
+  smoothed.update(0.9);
+  const value = vi.spyOn(source, "value");
+  const write = vi.spyOn(smoothed.series, "write");
+  source.write(column([1, 2, 3], { start: 100_000 }));
+  smoothed.update(0.9);
+  expect(value).toHaveBeenCalledTimes(3);
+  expect(write.mock.calls.map(([{ start, count }]) => [start, count])).toEqual([[100_000, 3]]);
 });

@@ -44,8 +44,10 @@ export class Smoothed {
   #carryOn(): void {
     const source = this.#source;
     const start = this.#done;
-    const values = new Float64Array(source.end - start);
-    const steps = new Float64Array(source.end - start);
+    // Of a summary of a long run few are here.
+    const most = Math.min(source.end - start, source.count);
+    const values = new Float64Array(most);
+    const steps = new Float64Array(most);
     const indices: number[] = [];
     for (let i = start; i < source.end; i++) {
       if (!source.has(i)) continue;
@@ -55,7 +57,9 @@ export class Smoothed {
       steps[k] = step;
       values[k] = Number.NaN;
       if (Number.isFinite(value)) {
-        const kept = this.#weight ** (this.#norm === 0 ? 1 : Math.max(1, step - this.#step));
+        const gap = this.#norm === 0 ? 1 : step - this.#step;
+        // A power takes longer than all the rest.
+        const kept = gap > 1 ? this.#weight ** gap : this.#weight;
         this.#sum = this.#sum * kept + value * (1 - kept);
         this.#norm = this.#norm * kept + (1 - kept);
         this.#step = step;
@@ -75,7 +79,7 @@ export class Smoothed {
       steps: steps.subarray(0, indices.length),
       epochs: null,
       // The line passes over what is not here: a frame that was lost comes again with the next snapshot.
-      indices: indices.length === values.length ? null : Float64Array.from(indices),
+      indices: indices.length === source.end - start ? null : Float64Array.from(indices),
     });
   }
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
-import { BLOCK } from "./series";
+import { describe, expect, test, vi } from "vitest";
+import { BLOCK, LEVELS, Series } from "./series";
 import { Store } from "./store";
 import { encode, type RunDraft, series } from "./testing";
 import { decode } from "./wire";
@@ -163,6 +163,35 @@ describe("points", () => {
       ),
     );
   }, 30_000);
+});
+
+test("a summary of millions of points is taken in without going over all of them for each", () => {
+  const line = new Series(series());
+  const indices = Float64Array.from({ length: 4_000 }, (_, k) => 1_000 * k);
+  const length = 4_000_000;
+  const rest = { series: 0, start: 0, count: indices.length, length, first: 1, epochs: null };
+  // A matter of a tenth of a second or of half a minute.
+  line.write({ ...rest, values: indices, steps: indices.map((i) => i + 1), indices });
+  expect([line.count, line.end, line.step(2_500), line.step(3_998_999)]).toEqual([
+    4_000, 3_999_001, 2_001, 3_998_001,
+  ]);
+  expect(line.isHole(2_500)).toBe(false);
+});
+
+test("what is new in a million points is summarised in the few blocks that it falls into", () => {
+  const line = new Series(series());
+  const column = (start: number, values: Float64Array) => ({
+    ...{ series: 0, start, count: values.length, length: start + values.length, first: start + 1 },
+    ...{ values, steps: null, epochs: null, indices: null },
+  });
+  line.write(column(0, new Float64Array(1_000_000).fill(1)));
+  // Each summary of a block is put down by this.
+  const put = vi.spyOn(Float64Array.prototype, "set");
+  line.write(column(1_000_000, new Float64Array(20).fill(2)));
+  const blocks = put.mock.calls.length;
+  put.mockRestore();
+  expect(blocks).toBe(LEVELS);
+  expect(line.extent).toMatchObject({ low: 1, high: 2, highest: 1_000_000 });
 });
 
 describe("runs", () => {

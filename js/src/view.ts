@@ -87,6 +87,8 @@ export class View {
   /** Ends what this view keeps going while it is in the page; null while it sleeps. */
   #awake: AbortController | null = null;
   #frame = 0;
+  /** The card's width, as it was when it changed: to ask for it in the midst of changes costs a layout. */
+  #width = 0;
   #gone = false;
 
   constructor(store: Store, detail: Detail, settings: Settings, change: Change) {
@@ -160,8 +162,9 @@ export class View {
 
   #resized(): void {
     if (this.#gone) return;
+    this.#width = this.root.clientWidth;
     if (!this.root.isConnected) this.#sleep();
-    else if (this.root.clientWidth > 0) {
+    else if (this.#width > 0) {
       this.#wake();
       this.#render();
     }
@@ -305,7 +308,7 @@ export class View {
 
   #layOut(panels: readonly Panel[], scene: Scene, awake: boolean): void {
     const { compact, enlarged, height } = scene.settings;
-    const width = this.root.clientWidth;
+    const width = this.#width;
     const columns = width >= VERY_WIDE && panels.length > 2 ? 2 : 1;
     const stacked = width >= WIDE && panels.length > MOST_BESIDE && !compact;
     this.root.dataset.layout = stacked ? "stacked" : width >= WIDE && !compact ? "wide" : "narrow";
@@ -333,7 +336,12 @@ export class View {
         : Math.round(Math.min(LARGEST_SMALL_PLOT, Math.max(SMALLEST_PLOT, share)));
     const large = lead?.title === enlarged ? Math.round(height * 1.5) : height;
     panels.forEach((panel, k) => {
-      figures[k]!.update(panel, scene, panel === lead ? large : small, awake);
+      figures[k]!.update(panel, scene, panel === lead ? large : small);
+    });
+    // All that changes the layout comes before all that reads it: the notebook is laid out once, and not for each panel.
+    const widths = figures.map((figure) => figure.width);
+    figures.forEach((figure, k) => {
+      figure.draw(widths[k]!, awake);
     });
 
     for (const [title, figure] of this.#figures) {

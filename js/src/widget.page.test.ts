@@ -495,3 +495,103 @@ test("appends to a million points do not hang the page", async () => {
   // Far above what it takes, far below a hang: this is no benchmark.
   expect(times[5]).toBeLessThan(200);
 });
+
+describe("an append to a long run", () => {
+  const POINTS = 20_000;
+  const EPOCH = 2_500;
+  const loss = (i: number) => 1 + Math.exp(-i / 9000) + ((i * 7919) % 101) / 500;
+  const all = [series({ id: 0 }), series({ id: 1, granularity: "epoch", kind: "epoch" })];
+
+  /** A run of epochs up to a number of batches, told from a former number on. */
+  function told(from: number, to: number, value = loss, patch: RunDraft = {}): RunDraft {
+    const epochs = Array.from({ length: Math.ceil(to / EPOCH) }, (_, e) => e);
+    const means = epochs.filter((e) => (e + 1) * EPOCH <= to && ((e + 1) * EPOCH > from || from === 0));
+    return {
+      elapsed: to / 100,
+      epoch: epochs.length - 1,
+      batch: to - (epochs.length - 1) * EPOCH,
+      batches: EPOCH,
+      spans: { start: 0, items: epochs.map((e) => [e, e * EPOCH, EPOCH] as const) },
+      series: from === 0 ? all : [],
+      columns: [
+        { series: 0, start: from, values: Array.from({ length: to - from }, (_, k) => value(from + k)) },
+        {
+          series: 1,
+          start: means[0] ?? 0,
+          values: means.map((e) => value(e * EPOCH)),
+          steps: means.map((e) => (e + 1) * EPOCH),
+          epochs: means,
+        },
+      ],
+      ...patch,
+    };
+  }
+
+  const pixels = (root: Root) => {
+    const canvas = root.querySelector("canvas")!;
+    return canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data;
+  };
+
+  test("draws what is new, and leaves the picture that a drawing of it all would leave", async () => {
+    const model = new FakeModel();
+    const { root } = mount(model, encode(told(0, POINTS - 200)));
+    await frames(4);
+    const fills = vi.spyOn(CanvasRenderingContext2D.prototype, "fillRect");
+    const spiky = (i: number) => (i % 71 === 3 ? 40 : loss(i));
+    const spoilt = (i: number) => (i % 90 === 5 ? Number.NaN : loss(i));
+    const mark = { start: 0, items: [{ step: POINTS + 410, text: "unfroze", epoch: null }] };
+    const drawn: number[] = [];
+    let at = POINTS - 200;
+    for (const [count, value, patch] of [
+      [20, loss, {}],
+      [20, loss, {}],
+      // The epoch ends, with its mean; the next begins.
+      [300, loss, {}],
+      [300, spiky, {}],
+      [10, loss, { marks: mark }],
+      [1, loss, {}],
+      [40, (i: number) => loss(i) - 2, {}],
+      [300, spoilt, {}],
+      [20, loss, {}],
+      // Beyond the room that the axis had.
+      [4_000, loss, {}],
+      [20, loss, {}],
+      [0, loss, { status: "completed" }],
+    ] as const) {
+      fills.mockClear();
+      model.append(encode(told(at, at + count, value, patch)));
+      await frames(2);
+      drawn.push(fills.mock.calls.length);
+      at += count;
+      const partly = pixels(root);
+      // To be told of a setting draws all.
+      model.assign("pinned", [`${at}`, `${drawn.length}`]);
+      const whole = pixels(root);
+      const others = whole.reduce((sum, each, k) => sum + Number(each !== partly[k]), 0);
+      // Where a marker is cut in two, the browser smoothes its edges a little differently: some fifteen pixels.
+      expect(others, `after ${at} batches`).toBeLessThan(60);
+    }
+    expect(drawn[1]).toBeGreaterThan(0);
+    expect(drawn[1]).toBeLessThan(100);
+    // Where all is drawn, each column of pixels is filled twice: with the values, and with their average.
+    expect(drawn.at(-3)).toBeGreaterThan(1_000);
+  });
+
+  test("makes the browser lay out the notebook once, not for each panel", async () => {
+    const model = new FakeModel();
+    const panels = ["loss", "accuracy", "recall"].map((panel, id) => series({ id, name: panel, panel }));
+    const values = (from: number) => panels.map(({ id }) => ({ series: id, start: from, values: [from, 1] }));
+    mount(model, encode({ series: panels, batch: 2, columns: values(0) }));
+    await frames(4);
+    const order: string[] = [];
+    vi.spyOn(Element.prototype, "clientWidth", "get").mockImplementation(() => {
+      order.push("read");
+      return 300;
+    });
+    vi.spyOn(Node.prototype, "textContent", "set").mockImplementation(() => order.push("write"));
+    model.append(encode({ batch: 4, elapsed: 1, columns: values(2) }));
+    await frames(2);
+    expect(order.filter((each) => each === "read")).toHaveLength(panels.length);
+    expect(order.join(" ")).toMatch(/^(write )+(read ?)+(write ?)*$/);
+  });
+});

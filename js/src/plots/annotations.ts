@@ -41,19 +41,28 @@ export function annotateOver(ink: Ink, area: Area, notes: Notes): void {
 
 /** Dashed hairlines where epochs meet, thinned until they have room. */
 function drawBorders(ink: Ink, area: Area, { timeline, palette }: Notes): void {
-  const borders = timeline.borders();
-  const room = (area.x(timeline.end) - area.x(timeline.start)) / borders.length;
-  let every = 1;
-  for (let k = 0; room * every < BORDER_ROOM && every < borders.length; k++) {
-    every = [1, 2, 5][k % 3]! * 10 ** Math.floor(k / 3);
-  }
+  const every = thinning(area, timeline);
   ink.strokeStyle = palette.hairline;
   ink.setLineDash([3, 4]);
   verticals(
     ink,
     area,
-    borders.filter((_, k) => (k + 1) % every === 0).map((border) => area.x(border)),
+    timeline
+      .borders()
+      .filter((_, k) => (k + 1) % every === 0)
+      .map((border) => area.x(border)),
   );
+}
+
+/** Every which border is drawn. */
+export function thinning(area: Area, timeline: Timeline): number {
+  const { length } = timeline.borders();
+  const room = (area.x(timeline.end) - area.x(timeline.start)) / length;
+  let every = 1;
+  for (let k = 0; room * every < BORDER_ROOM && every < length; k++) {
+    every = [1, 2, 5][k % 3]! * 10 ** Math.floor(k / 3);
+  }
+  return every;
 }
 
 /** What was marked: a line, and on one panel its text. */

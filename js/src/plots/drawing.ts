@@ -44,6 +44,8 @@ export interface Picture extends Motif {
   /** The ends of the y axis. */
   readonly y: Range;
   readonly strands: readonly Strand[];
+  /** From which place on its lines differ from those composed before: -Infinity if they may anywhere. */
+  readonly from: number;
   /** The values that are out of sight: how many, and the farthest. */
   readonly clipped: { readonly count: number; readonly low: number; readonly high: number };
 }
@@ -90,13 +92,15 @@ export function compose(motif: Motif, sampler: Sampler): Picture {
   const window = { start: x[0], end: x[1], columns: Math.round(width * ratio) };
   const strands: Strand[] = [];
   // The values by run and split: a mean over an epoch is an outlier among its batches, not among few other means.
-  const groups = new Map<string, { values: number[]; averages: Range[] }>();
+  const groups = new Map<string, { values: number[]; averages: number[][] }>();
   const clipped = { count: 0, low: Infinity, high: -Infinity };
   let low = Infinity;
   let high = -Infinity;
+  let from = Infinity;
   const add = (line: Line, series: Series, stroke: Stroke): Sample => {
     const { timeline } = line.of;
     const taken = sampler.sample(series, timeline, timeline.placement(line.series), window, log);
+    from = Math.min(from, sampler.changedFrom(series));
     strands.push({ line, stroke, sample: taken, dense: series.count > width, isRaw: series === line.series });
     return taken;
   };
@@ -115,16 +119,19 @@ export function compose(motif: Motif, sampler: Sampler): Picture {
     const group = groups.get(key) ?? { values: [], averages: [] };
     groups.set(key, group);
     for (const value of seen(drawn, x)) group.values.push(value);
-    if (average !== null) group.averages.push(most(seen(average, x)));
+    if (average !== null) group.averages.push(seen(average, x));
   }
   for (const { values, averages } of groups.values()) {
     const shown = motif.clip ? robust(values, log) : { ...ends(values), below: 0, above: 0 };
     low = Math.min(low, shown.low);
     high = Math.max(high, shown.high);
     // Of an average that lags behind its values, most is in sight, too; but not where it follows an outlier.
-    for (const [from, to] of averages) {
-      if (shown.below === 0) low = Math.min(low, from);
-      if (shown.above === 0) high = Math.max(high, to);
+    for (const average of averages) {
+      const all = ends(average);
+      if (all.low >= low && all.high <= high) continue;
+      const [bottom, top] = most(average);
+      if (shown.below === 0) low = Math.min(low, bottom);
+      if (shown.above === 0) high = Math.max(high, top);
     }
   }
   if (motif.clip) {
@@ -138,7 +145,7 @@ export function compose(motif: Motif, sampler: Sampler): Picture {
       }
     }
   }
-  return { ...motif, strands, clipped, y: padded(low, high, log) };
+  return { ...motif, strands, from, clipped, y: padded(low, high, log) };
 }
 
 function depth({ stroke, series }: Line): number {
@@ -172,17 +179,21 @@ function seen([places, values]: Sample, [start, end]: Range): number[] {
   return found;
 }
 
-/** Draws a picture, and returns where its lines were drawn. */
-export function draw(ink: Ink, picture: Picture): Area {
+/**
+ * Draws a picture, and returns where its lines were drawn.
+ *
+ * @param left - the pixel before which nothing of it is seen
+ */
+export function draw(ink: Ink, picture: Picture, left = 0): Area {
   const { palette, width, height } = picture;
   ink.font = `${FONT_SIZE}px ${palette.font}`;
   ink.lineJoin = "round";
   const area = picture.bare ? areaOf(picture, 1, 3, width - 2, height - 6) : drawAxes(ink, picture);
-  const { left, top } = area;
+  const { top } = area;
 
   ink.save();
   ink.beginPath();
-  ink.rect(left, top, area.width, area.height);
+  ink.rect(area.left, top, area.width, area.height);
   ink.clip();
   if (!picture.bare) annotateBehind(ink, area, picture);
   if (picture.gap) shadeGap(ink, area, picture);
@@ -191,9 +202,9 @@ export function draw(ink: Ink, picture: Picture): Area {
   ink.save();
   ink.beginPath();
   // Half a line may lie outside, where it runs along the edge.
-  ink.rect(left, top - 2, area.width, area.height + 4);
+  ink.rect(area.left, top - 2, area.width, area.height + 4);
   ink.clip();
-  for (const strand of picture.strands) drawLine(ink, area, strand, picture);
+  for (const strand of picture.strands) drawLine(ink, area, strand, picture, left);
   ink.restore();
   for (const strand of picture.strands) {
     if (picture.bare) continue;
@@ -266,12 +277,18 @@ function ticksBelow({ x, axis }: Picture, length: number): [number[], string[]] 
   return [ticks, axis === "learning rate" ? ticks.map((tick) => rate(10 ** tick)) : tickLabels(ticks)];
 }
 
-function drawLine(ink: Ink, area: Area, { stroke, sample, dense }: Strand, picture: Picture): void {
+function drawLine(
+  ink: Ink,
+  area: Area,
+  { stroke, sample, dense }: Strand,
+  picture: Picture,
+  left: number,
+): void {
   const [places, values] = sample;
   ink.globalAlpha = stroke.opacity;
   if (places.length > area.width && !ink.isVector) {
     ink.fillStyle = picture.palette.lines[stroke.colour];
-    fillColumns(ink, area, sample, stroke.width, picture.ratio);
+    fillColumns(ink, area, sample, stroke.width, picture.ratio, left);
     ink.globalAlpha = 1;
     return;
   }
@@ -299,7 +316,17 @@ function drawLine(ink: Ink, area: Area, { stroke, sample, dense }: Strand, pictu
  * Draws a line of more points than pixels as what it covers: in each column of pixels all between its lowest and its
  * highest point. It looks the same; to stroke a thousand short pieces takes a browser without a graphics card 50 ms.
  */
-function fillColumns(ink: Ink, area: Area, [places, values]: Sample, width: number, ratio: number): void {
+function fillColumns(
+  ink: Ink,
+  area: Area,
+  [places, values]: Sample,
+  width: number,
+  ratio: number,
+  left: number,
+): void {
+  // The line comes from a point out of sight.
+  let begin = 0;
+  while (begin + 1 < places.length && area.x(places[begin + 1]!) < left - 2) begin++;
   let column = Number.NaN;
   let top = 0;
   let bottom = 0;
@@ -307,7 +334,7 @@ function fillColumns(ink: Ink, area: Area, [places, values]: Sample, width: numb
   const fill = () => {
     if (!Number.isNaN(column)) ink.fillRect(column / ratio, top - width / 2, 1 / ratio, bottom - top + width);
   };
-  for (let i = 0; i < places.length; i++) {
+  for (let i = begin; i < places.length; i++) {
     const value = values[i]!;
     const y: number | null = value === null ? null : bounded(area.y(value));
     const next = y === null ? Number.NaN : Math.round(area.x(places[i]!) * ratio);

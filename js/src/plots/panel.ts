@@ -1,7 +1,7 @@
 /** One panel: its title, its legend, its plot, and what the plot cannot show in words. */
 import type { Change } from "../controls";
 import { type Detail, gapsOf } from "../detail";
-import { element, setAttribute, setText } from "../element";
+import { element, setAttribute, setHidden, setText } from "../element";
 import { count, plural, rate, value } from "../format";
 import { Legend } from "../legend";
 import { type Item, Menu } from "../menu";
@@ -70,6 +70,7 @@ export class PanelFigure {
   readonly #desk: Desk;
   #panel: Panel | null = null;
   #scene: Scene | null = null;
+  #height = 0;
   #picture: Picture | null = null;
   #sampler = new Sampler();
   #plot: Plot | null = null;
@@ -108,14 +109,11 @@ export class PanelFigure {
     );
   }
 
-  /**
-   * Shows a panel.
-   *
-   * @param draw - whether to draw the plot as well; false while the widget is out of sight
-   */
-  update(panel: Panel, scene: Scene, height: number, draw: boolean): void {
+  /** Shows a panel, all but its plot. */
+  update(panel: Panel, scene: Scene, height: number): void {
     this.#panel = panel;
     this.#scene = scene;
+    this.#height = height;
     const { title } = panel;
     setText(this.#title, title);
     setAttribute(this.#title, "title", title);
@@ -129,8 +127,17 @@ export class PanelFigure {
     this.#host.style.height = `${height}px`;
     setText(this.#summary, summaryOf(panel, scene));
     this.#updateLegend();
-    if (draw) this.#draw(panel, scene, height);
-    else this.release();
+  }
+
+  /** The width of the plot. To read it makes the browser lay out the whole notebook, if anything was changed since. */
+  get width(): number {
+    return this.#host.clientWidth;
+  }
+
+  /** Draws the plot; not while the widget is out of sight. */
+  draw(width: number, awake: boolean): void {
+    if (!awake) this.release();
+    else if (width >= 40) this.#draw(this.#panel!, this.#scene!, width, this.#height);
     this.#updateNote();
   }
 
@@ -217,9 +224,7 @@ export class PanelFigure {
     return rows;
   }
 
-  #draw(panel: Panel, scene: Scene, height: number): void {
-    const width = this.#host.clientWidth;
-    if (width < 40) return;
+  #draw(panel: Panel, scene: Scene, width: number, height: number): void {
     this.#plot ??= new Plot(this.#host, {
       point: (place) => this.#desk.point(place, this),
       zoom: (range, last) => this.#desk.zoom(range, last),
@@ -282,8 +287,8 @@ export class PanelFigure {
       notes.push(`${plural(out, "outlier")} beyond the scale, as far as ${far.map(text).join(" and ")}:`);
     }
     setText(this.#noteText, notes.join(" · "));
-    this.#showAll.hidden = out === 0;
-    this.#note.hidden = notes.length === 0;
+    setHidden(this.#showAll, out === 0);
+    setHidden(this.#note, notes.length === 0);
   }
 
   /** Whether there are values, and none of them where the person zoomed in. */

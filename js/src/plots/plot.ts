@@ -1,5 +1,6 @@
 /** One plot in the page: its canvas, its crosshair, and what the pointer does with it. */
-import { element } from "../element";
+import { element, setHidden } from "../element";
+import { changedFrom } from "./changes";
 import { type Area, draw, type Picture } from "./drawing";
 import type { Range } from "./scales";
 
@@ -36,6 +37,10 @@ export class Plot {
     this.#wishes = wishes;
     host.append(this.#canvas, this.#crosshair, this.#selection);
     const { signal } = this.#scope;
+    // A browser that has lost a canvas gives it back empty: then all is drawn.
+    this.#canvas.addEventListener("contextrestored", () => {
+      this.#area = null;
+    });
     host.addEventListener("pointermove", (event) => this.#hover(event), { signal });
     host.addEventListener("pointerleave", () => wishes.point(null), { signal });
     host.addEventListener("pointerdown", (event) => this.#press(event), { signal });
@@ -45,6 +50,7 @@ export class Plot {
 
   /** Draws. */
   draw(picture: Picture): void {
+    const before = this.#picture;
     this.#picture = picture;
     const { width, height, ratio } = picture;
     const canvas = this.#canvas;
@@ -57,9 +63,15 @@ export class Plot {
       canvas.style.height = `${height}px`;
     }
     const ink = canvas.getContext("2d")!;
+    const left = before !== null && this.#area !== null ? changedFrom(before, picture, this.#area) : 0;
     ink.setTransform(ratio, 0, 0, ratio, 0, 0);
+    ink.save();
+    ink.beginPath();
+    ink.rect(left, 0, width, height);
+    ink.clip();
     ink.clearRect(0, 0, width, height);
-    this.#area = draw(ink, picture);
+    this.#area = draw(ink, picture, left);
+    ink.restore();
     this.point(this.#place);
   }
 
@@ -69,7 +81,7 @@ export class Plot {
     const area = this.#area;
     const x = place === null || area === null ? Number.NaN : area.x(place);
     const seen = area !== null && x >= area.left - 0.5 && x <= area.left + area.width + 0.5;
-    this.#crosshair.hidden = !seen;
+    setHidden(this.#crosshair, !seen);
     if (!seen) return null;
     this.#crosshair.style.cssText = `left:${x}px;top:${area.top}px;height:${area.height}px`;
     return x;

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Series } from "../series";
 import { series } from "../testing";
 import { Timeline } from "../timeline";
@@ -178,4 +178,23 @@ test("carried on while the series grows is what it would be if it were taken ane
     ),
     { numRuns: 300 },
   );
+});
+
+test("what is new in a million points asks for the places of few", () => {
+  const line = new Series(series());
+  const million = Float64Array.from({ length: 1_000_000 }, (_, i) => Math.sin(i));
+  line.write(column(0, million));
+  const sampler = new Sampler();
+  const timeline = new Timeline({ spans: [], lastStep: 2_000_000 }, "step");
+  const place = vi.fn(timeline.placement(line));
+  const window = { start: 0, end: 1_200_000, columns: 1_200 };
+  sampler.sample(line, timeline, place, window, false);
+  // Two blocks or three in each column.
+  expect(place.mock.calls.length).toBeLessThan(20 * 1_200);
+  place.mockClear();
+  line.write(column(1_000_000, million.subarray(0, 20)));
+  sampler.sample(line, timeline, place, window, false);
+  // Three searches, and the column that is being filled.
+  expect(place.mock.calls.length).toBeLessThan(3 * 24 + 20);
+  expect(sampler.changedFrom(line)).toBeGreaterThan(998_000);
 });

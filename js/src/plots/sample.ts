@@ -30,7 +30,10 @@ const NOTHING: Taken = { sample: [[], []], settled: 0, next: 0 };
 
 /** Samples series again and again while they grow, at the cost of what is new. */
 export class Sampler {
-  readonly #taken = new WeakMap<Series, Taken & { at: Timeline; window: Window; state: string }>();
+  readonly #taken = new WeakMap<
+    Series,
+    Taken & { at: Timeline; window: Window; state: string; end: number; from: number }
+  >();
 
   /**
    * Takes a series' points for drawing. What was returned before for the same series may be changed.
@@ -49,8 +52,18 @@ export class Sampler {
       before.window.columns === window.columns &&
       at.placesAs(before.at);
     const taken = carryOn(goesOn ? before : NOTHING, series, place, window, log);
-    this.#taken.set(series, { ...taken, at, window, state });
+    const { end } = series;
+    // A line of fewer points than columns is drawn in another way, which may change as a whole.
+    const isLong = goesOn && before.settled > window.columns;
+    const from =
+      goesOn && before.end === end ? Infinity : isLong ? taken.sample[0][before.settled - 1]! : -Infinity;
+    this.#taken.set(series, { ...taken, at, window, state, end, from });
     return taken.sample;
+  }
+
+  /** From which place on the last sample of a series differs from the one before it: -Infinity if it may anywhere. */
+  changedFrom(series: Series): number {
+    return this.#taken.get(series)?.from ?? -Infinity;
   }
 }
 
