@@ -10,55 +10,12 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const BUDGET = 80_000;
 // Of our own names the long ones that stand often are shortened. Nothing outside the bundle knows them: neither the
 // browser nor the kernel, no trait, and not who reads `store` in the browser's console.
-const SHORTENED = [
-  ...[
-    "timeline",
-    "lastStep",
-    "rewritten",
-    "nearest",
-    "position",
-    "placement",
-    "reaches",
-    "markPlace",
-    "borders",
-  ],
-  ...["blockHas", "blockLowest", "blockHighest", "isHole", "extent", "lowest", "highest", "settled", "heard"],
-  ...[
-    "lowPositive",
-    "nonPositive",
-    "colour",
-    "smoothed",
-    "shownByDefault",
-    "beneath",
-    "marker",
-    "dash",
-    "isRaw",
-  ],
-  ...[
-    "spec",
-    "series",
-    "lines",
-    "palette",
-    "expected",
-    "strands",
-    "sample",
-    "clipped",
-    "schedule",
-    "release",
-  ],
-  ...[
-    "spans",
-    "marks",
-    "columns",
-    "purpose",
-    "resumed",
-    "watching",
-    "validating",
-    "remaining",
-    "elapsed",
-    "batches",
-  ],
-];
+const SHORTENED = `
+  timeline lastStep rewritten nearest position placement reaches markPlace borders blockHas blockLowest blockHighest
+  isHole extent lowest highest settled heard lowPositive nonPositive colour smoothed shownByDefault beneath marker dash
+  isRaw lines palette expected strands sample clipped schedule release spans marks columns purpose resumed watching
+  validating remaining elapsed batches
+`;
 const folder = process.argv[2] ?? here("../epochwidget/static");
 
 const result = await build({
@@ -69,7 +26,7 @@ const result = await build({
   minify: true,
   format: "esm",
   target: "es2022",
-  mangleProps: new RegExp(`^(${SHORTENED.join("|")})$`),
+  mangleProps: new RegExp(`^(${SHORTENED.trim().split(/\s+/).join("|")})$`),
   legalComments: "none",
   charset: "utf8",
   write: false,
