@@ -45,6 +45,8 @@ def load(path: str | os.PathLike[str], bus: Bus | None = None) -> History:
         ever executed.
     TypeError
         If `path` is no path, or `bus` no bus.
+    MemoryError
+        If there is not enough for it.
     ImportError
         If it is a Parquet file and there is no pyarrow.
     """
@@ -56,7 +58,7 @@ def load(path: str | os.PathLike[str], bus: Bus | None = None) -> History:
         form = parquet if file.read(len(parquet.MAGIC)) == parquet.MAGIC else npz
         try:
             history = form.read(file)
-        except ImportError:  # without pyarrow nobody knows what the file is
+        except (ImportError, MemoryError):  # nobody knows what the file is
             raise
         except Exception as error:  # a damaged file makes any of a dozen
             told = error if isinstance(error, UnfitError) else UnfitError(f"it is damaged ({type(error).__name__})")
@@ -69,7 +71,7 @@ def load(path: str | os.PathLike[str], bus: Bus | None = None) -> History:
 def save(history: History, path: str | os.PathLike[str]) -> None:
     """Write a run to a file, see `History.save`."""
     path = checked_path("save", path)
-    form = parquet if path.suffix == ".parquet" else npz
+    form = parquet if path.name.lower().endswith(".parquet") else npz
     try:
         with replacing(path, f"the run {history.title!r}") as file:
             form.write(file, history)

@@ -17,20 +17,23 @@ order in which the points came. Where older points of the run were merged there 
     bucket_mean    float64, likewise
 
 The metadata of the table have, under ``epochwidget``, the JSON text of which `epochwidget.description` tells, and under
-``epochwidget.crc32`` the check sum of that, in decimal digits.
+``epochwidget.crc32``, in decimal digits, the check sum of that and of all numbers, as little-endian float64: of one
+series after the other its steps, values, epochs, indices and what is known of its buckets, in the order above. The text
+in the columns ``granularity`` and ``series`` is for other programs.
 
-Nothing in it is compressed and no number is in a dictionary; a file with more rows than it has room for is refused.
-Each page has its check sum.
+Nothing in it is compressed, so that no file takes much more memory than it takes room on the disk.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 
+from .claims import check_claims
 from .columns import Floats
 from .description import BUCKETS, Part, UnfitError, begin, describe
 from .errors import check_version
@@ -52,76 +55,106 @@ def write(file: BinaryIO, history: History) -> None:
     """Write a run."""
     pa, pq = _pyarrow()
     description, parts = describe(history)
-    # One dictionary for all parts, or they would be written in full. Half a character is no UTF-8.
+    # Half a character is no UTF-8.
     names = pa.array([part.points.series.name.encode(errors="replace").decode() for part in parts])
     granularities = pa.array(["clock", "batch", "epoch"])
     text = pa.dictionary(pa.int32(), pa.string())
     columns = _COLUMNS | (_MERGED if any("indices" in part.lengths for part in parts) else {})
     schema = pa.schema([("granularity", text), ("series", text), *((name, _type(name)) for name in columns)])
+    check_sum = crc32(description)
     with pq.ParquetWriter(
         file,
         schema,
         compression="none",
         use_dictionary=["granularity", "series"],
         # A NaN has no place between the lowest and the highest.
-        write_statistics=["granularity", "series", "step"],
+        write_statistics=["granularity", "step"],
         write_page_checksum=True,
         store_schema=False,
     ) as writer:
-        writer.add_key_value_metadata({_DESCRIPTION: description, _CHECK_SUM: str(crc32(description))})
-        waiting: list[Any] = []
-        for at, part in enumerate(parts):
-            granularity = 0 if part.number < 0 else 1 + (part.points.series.granularity == "epoch")
-            length = part.lengths["values"]
+        for group in _groups(parts):
+            numbers = [{what: part.numbers(what) for what in part.lengths} for _, part in group]
+            for of_part in numbers:
+                check_sum = _summed(check_sum, of_part)
+            lengths = [len(of_part["values"]) for of_part in numbers]
+            kinds = [0 if part.number < 0 else 1 + (part.points.series.granularity == "epoch") for _, part in group]
             rows = [
-                pa.DictionaryArray.from_arrays(np.full(length, granularity, np.int32), granularities),
-                pa.DictionaryArray.from_arrays(np.full(length, at, np.int32), names),
-                *(_column(pa, part, name, what) for name, what in columns.items()),
+                pa.DictionaryArray.from_arrays(np.repeat(np.array(kinds, np.int32), lengths), granularities),
+                pa.DictionaryArray.from_arrays(np.repeat(np.array([at for at, _ in group], np.int32), lengths), names),
+                *(
+                    pa.concat_arrays(
+                        [
+                            _column(pa, part, of_part, name, what)
+                            for (_, part), of_part in zip(group, numbers, strict=True)
+                        ]
+                    )
+                    for name, what in columns.items()
+                ),
             ]
-            waiting.append(pa.record_batch(rows, schema=schema))
-            if sum(map(len, waiting)) >= _GROUP or part is parts[-1]:
-                writer.write_table(pa.Table.from_batches(waiting), row_group_size=_GROUP)
-                waiting.clear()
+            writer.write_table(pa.Table.from_arrays(rows, schema=schema), row_group_size=_GROUP)
+        writer.add_key_value_metadata({_DESCRIPTION: description, _CHECK_SUM: str(check_sum)})
 
 
 def read(file: BinaryIO) -> History:
     """Read a run that `write` has written; any exception says that it did not."""
     _, pq = _pyarrow()
-    size = file.seek(0, os.SEEK_END)
+    check_claims(file)
     file.seek(0)
     with pq.ParquetFile(file, page_checksum_verification=True) as table:
-        description = (table.metadata.metadata or {}).get(_DESCRIPTION)
+        told = table.metadata.metadata or {}
+        description = told.get(_DESCRIPTION)
         if description is None:
             raise UnfitError("it has no description of a run")
-        if table.metadata.metadata.get(_CHECK_SUM) != str(crc32(description)).encode():
-            raise UnfitError("its description is damaged")
         history, parts = begin(description)
-        _check_size(table.metadata, size)
         columns = _COLUMNS | (_MERGED if any("indices" in part.lengths for part in parts) else {})
         rows = _read(table, columns)
     length = sum(part.lengths["values"] for part in parts)
     if len(rows["values"]) != length:
         raise UnfitError(f"it has {len(rows['values'])} rows, and its description says {length}")
-    start = 0
+    start, check_sum = 0, crc32(description)
     for part in parts:
         stretch = slice(start, start + part.lengths["values"])
         start = stretch.stop
+        found: dict[str, Floats] = {}
         for what in part.lengths:
             numbers = rows[what][stretch]
             if what == "indices":
                 numbers = numbers[~np.isnan(numbers)]
             elif what in BUCKETS:  # the mean of a bucket may be NaN
                 numbers = numbers[~np.isnan(rows["bucket_count"][stretch])]
+            found[what] = numbers
             part.take(what, numbers)
+        check_sum = _summed(check_sum, found)
+    if told.get(_CHECK_SUM) != str(check_sum).encode():
+        raise UnfitError("its rows are not those that were saved, or not in their order")
     return history
 
 
-def _column(pa: Any, part: Part, name: str, what: str) -> Any:
+def _groups(parts: list[Part]) -> Iterator[list[tuple[int, Part]]]:
+    """Go through the parts with their numbers, as many at a time as make a group of rows."""
+    group: list[tuple[int, Part]] = []
+    rows = 0
+    for at, part in enumerate(parts):
+        group.append((at, part))
+        rows += part.lengths["values"]
+        if rows >= _GROUP or part is parts[-1]:
+            yield group
+            group, rows = [], 0
+
+
+def _summed(check_sum: int, numbers: dict[str, Floats]) -> int:
+    """Go on with a check sum over the numbers of a part."""
+    for column in numbers.values():
+        check_sum = crc32(np.ascontiguousarray(column, "<f8").data, check_sum)
+    return check_sum
+
+
+def _column(pa: Any, part: Part, of_part: dict[str, Floats], name: str, what: str) -> Any:
     """Return one column of the rows of a part; null where it has no number."""
     length = part.lengths["values"]
-    if what not in part.lengths:
+    if what not in of_part:
         return pa.nulls(length, _type(name))
-    numbers = part.numbers(what)
+    numbers: npt.NDArray[Any] = of_part[what]
     if name not in _DOUBLES:
         numbers = numbers.astype(np.int64)
     if what in _COLUMNS.values():
@@ -134,13 +167,6 @@ def _column(pa: Any, part: Part, name: str, what: str) -> Any:
 
 def _type(name: str) -> str:
     return "double" if name in _DOUBLES else "int64"
-
-
-def _check_size(metadata: Any, size: int) -> None:
-    """Raise if the numbers are more than the file has room for: as long as a run is, eight bytes each."""
-    # What pyarrow tells of a single column is not asked for: where that is damaged, asking ends the process.
-    if sum(metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)) > size // 8:
-        raise UnfitError("its columns claim to be larger than the file")
 
 
 def _read(table: Any, columns: dict[str, str]) -> dict[str, Floats]:
