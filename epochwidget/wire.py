@@ -261,7 +261,7 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
     """Encode all runs in one frame of bounded size.
 
     Where the points are too many, each long series keeps, of each of a number of equal stretches, its lowest and
-    its highest point and the first that is no finite number, so that no spike is lost.
+    its highest point and the first that is no finite number, so that no spike is lost; and its newest points.
     Where even the descriptions are too many, the oldest runs are left out, and of the newest what does not fit: the
     oldest marks and epochs and the latest series.
 
@@ -438,12 +438,15 @@ def _summary(frame: _Frame, number: int, points: Points, share: int) -> dict[str
     room = share // (_width(points) + 1)
     if not room:
         return None
-    count, keep = len(points), max(room - 2, 2)
+    # The newest are kept as they are, so that there is an average of them.
+    count, newest = len(points), room // 4
+    keep = max(room - newest - 2, 2)
     if are_many(count, keep):
         points.spikes = points.spikes.grown(points.values, count)
         chosen = points.spikes.extremes(points.values, count, keep)
     else:
         chosen = extremes(points.values.array(0, count), keep)
+    chosen = np.union1d(chosen, np.arange(count - newest, count))
     # Where there is hardly room for a point, the newest.
     chosen = chosen[-room:]
     column: dict[str, Any] = {

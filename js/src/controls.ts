@@ -1,5 +1,5 @@
 /** The row of controls. They show the settings and ask for changes; they keep no state of their own. */
-import { element, setAttribute, setText } from "./element";
+import { element, on, setAttribute, setText } from "./element";
 import { type Item, Menu } from "./menu";
 import { RATE } from "./panels";
 import type { Settings, View, XAxis } from "./settings";
@@ -56,28 +56,24 @@ export class Controls {
     const group = element("div", "ew-segments", { role: "group", "aria-label": "Granularity" });
     for (const [view, word] of VIEWS) {
       const button = element("button", "ew-segment", { type: "button" }, word);
-      button.addEventListener("click", () => change({ granularity: view }));
+      on(button, "click", () => change({ granularity: view }));
       this.#views.set(view, button);
       group.append(button);
     }
     for (const [axis, word] of AXES) this.#axis.append(element("option", "", { value: axis }, word));
     this.#axis.append(this.#rate);
-    this.#axis.addEventListener("change", () => {
+    on(this.#axis, "change", () => {
       const known = AXES.find(([axis]) => axis === this.#axis.value);
       if (known !== undefined) change({ x_axis: known[0] });
     });
-    this.#smoothing.addEventListener("input", () =>
-      change({ smoothing: WEIGHTS[Number(this.#smoothing.value)] ?? 0 }),
-    );
+    on(this.#smoothing, "input", () => change({ smoothing: WEIGHTS[Number(this.#smoothing.value)] ?? 0 }));
     for (const [button, key] of [
       [this.#log, "log_scale"],
       [this.#follow, "follow"],
     ] as const) {
-      button.addEventListener("click", () =>
-        change({ [key]: button.getAttribute("aria-checked") !== "true" }),
-      );
+      on(button, "click", () => change({ [key]: button.getAttribute("aria-checked") !== "true" }));
     }
-    this.#reset.addEventListener("click", () => change({ zoom: [] }));
+    on(this.#reset, "click", () => change({ zoom: [] }));
     this.#zoom = element("span", "ew-field", {}, this.#follow, this.#reset);
     const menu = new Menu("More", items);
     this.root = element(

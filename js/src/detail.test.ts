@@ -60,7 +60,7 @@ describe("gaps", () => {
   });
 
   test("are not counted one by one where they are very many", () => {
-    const [gap] = gaps(summary(20 * PIECE), 0, 20 * PIECE);
+    const [gap] = gaps(summary(70 * PIECE), 0, 70 * PIECE);
     expect(gap!.pieces).toEqual([]);
     expect(
       new Detail(

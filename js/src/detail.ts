@@ -11,7 +11,7 @@ import { PIECE, type Series } from "./series";
 import type { Run } from "./store";
 
 /** Of a part with more pieces none is asked for. */
-const MOST_PIECES = 16;
+const MOST_PIECES = 64;
 /** The most ranges in one question; `epochwidget/control.py` reads no more. */
 const MOST_RANGES = 8;
 /** After so many milliseconds without an answer the page says so. */

@@ -26,6 +26,16 @@ export function setAttribute(node: Element, name: string, value: string | null):
   else node.setAttribute(name, value);
 }
 
+/** Has a function called for each event of a type. */
+export function on<K extends keyof HTMLElementEventMap>(
+  node: HTMLElement,
+  type: K,
+  listener: (event: HTMLElementEventMap[K]) => void,
+  options?: AddEventListenerOptions,
+): void {
+  node.addEventListener(type, listener, options);
+}
+
 /** Shows or hides an element if it is not: to say the same again costs the browser a look at all styles. */
 export function setHidden(node: HTMLElement, hidden: boolean): void {
   if (node.hidden !== hidden) node.hidden = hidden;

@@ -1,5 +1,5 @@
 /** The head of the card: what is being trained, how far it is, how long it takes. */
-import { element, setAttribute, setText } from "./element";
+import { element, on, setAttribute, setText } from "./element";
 import { count, duration } from "./format";
 import { known, type Run } from "./store";
 import type { RunFacts } from "./wire";
@@ -34,7 +34,7 @@ export class Header {
 
   /** @param goTo - shows the surroundings of a step, on the panel of a metric */
   constructor(goTo: (step: number, metric: string) => void) {
-    this.#alarm.addEventListener("click", () => goTo(this.#fault.step, this.#fault.panel));
+    on(this.#alarm, "click", () => goTo(this.#fault.step, this.#fault.panel));
     const line = element(
       "div",
       "ew-header-line",

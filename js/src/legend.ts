@@ -1,5 +1,5 @@
 /** A panel's legend: every line in words, with its last value, and the button that shows or hides it. */
-import { arrange, element, setAttribute, setText } from "./element";
+import { arrange, element, on, setAttribute, setText } from "./element";
 import type { Expected, Line, Stroke } from "./panels";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -83,7 +83,7 @@ export class Legend {
     const button = element("button", "ew-entry", { type: "button" }, ...words);
     const item = element("li", "", {}, button);
     const entry: Entry = { item, button, swatch, label, kind, aside, value, best, look: "", line };
-    button.addEventListener("click", ({ altKey }) => this.#toggle(entry.line, altKey));
+    on(button, "click", ({ altKey }) => this.#toggle(entry.line, altKey));
     this.#entries.set(line.key, entry);
     return entry;
   }

@@ -1,5 +1,5 @@
 /** A button that opens a list of things to do. It lies over everything, so no card is too small for it. */
-import { element, setAttribute } from "./element";
+import { element, on, setAttribute } from "./element";
 
 /** One thing to do; with `checked`, one that is on or off. */
 export interface Item {
@@ -36,15 +36,15 @@ export class Menu {
       "⋯",
     );
     this.root.setAttribute("popovertarget", this.list.id);
-    this.list.addEventListener("beforetoggle", (event) => {
+    on(this.list, "beforetoggle", (event) => {
       if ((event as ToggleEvent).newState === "open") this.#fill();
     });
-    this.list.addEventListener("toggle", (event) => {
+    on(this.list, "toggle", (event) => {
       const open = (event as ToggleEvent).newState === "open";
       setAttribute(this.root, "aria-expanded", String(open));
       if (open) this.#place();
     });
-    this.list.addEventListener("keydown", (event) => this.#move(event));
+    on(this.list, "keydown", (event) => this.#move(event));
   }
 
   set label(label: string) {
@@ -59,7 +59,7 @@ export class Menu {
         const item = element("button", "ew-item", { type: "button", role, tabindex: "-1" }, text);
         if (checked !== undefined) item.setAttribute("aria-checked", String(checked));
         item.disabled = disabled === true;
-        item.addEventListener("click", () => {
+        on(item, "click", () => {
           this.list.hidePopover();
           this.root.focus();
           act();

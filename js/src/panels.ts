@@ -173,12 +173,15 @@ function line(series: Series, all: readonly Series[], of: Shown, first: boolean,
     )
   );
   // A rate is what it is, and a search for one is over before an average could follow it.
-  const smooth = smoothing > 0 && spec.kind === "batch" && spec.panel !== RATE && of.run.searched === null;
+  const suits = smoothing > 0 && spec.kind === "batch" && spec.panel !== RATE && of.run.searched === null;
+  const smoothed = suits ? of.run.smoothed(series, smoothing) : null;
+  // Of a summary's last points there may be no average.
+  const smooth = smoothed !== null && (series.complete || !Number.isNaN(smoothed.last));
   const kind = kindInWords(spec);
   const stroke = inRound(strokeOf(spec, all, of.colour, granularity, smooth), of.round);
   return {
     series,
-    smoothed: smooth ? of.run.smoothed(series, smoothing) : null,
+    smoothed: smooth ? smoothed : null,
     of,
     key,
     label: alike(spec, all).length > 1 || isMixed ? spec.name : spec.label,

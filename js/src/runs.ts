@@ -1,7 +1,7 @@
 /** The foot of the card: the runs and which of them are drawn, the best result, and what went wrong on the way here. */
 import { bestOf, directionOf, judged, sinceBest } from "./best";
 import type { Change } from "./controls";
-import { arrange, element, setAttribute, setText } from "./element";
+import { arrange, element, on, setAttribute, setText } from "./element";
 import { count, duration, plural, value } from "./format";
 import { STATE_WORDS } from "./header";
 import { type Item, Menu } from "./menu";
@@ -84,7 +84,7 @@ export class Runs {
 
   constructor(change: Change) {
     this.#change = change;
-    this.#follow.addEventListener("click", () => change({ run: "", hidden_runs: [] }));
+    on(this.#follow, "click", () => change({ run: "", hidden_runs: [] }));
     this.#runs.append(element("span", "ew-quiet", { "aria-hidden": "true" }, "Runs"), this.#list);
     this.root = element(
       "div",
@@ -155,9 +155,9 @@ export class Runs {
     const box = element("button", "ew-run-box", { type: "button", role: "checkbox" });
     const menu = new Menu("Menu", () => this.#items(id));
     // The newest run is not kept: whoever looks at it wants the next one too when it starts.
-    button.addEventListener("click", () => this.#change({ run: id === this.#newest ? "" : id }));
-    box.addEventListener("click", ({ altKey }) => this.#toggle(id, altKey));
-    button.addEventListener("dblclick", () => this.#rename(id));
+    on(button, "click", () => this.#change({ run: id === this.#newest ? "" : id }));
+    on(box, "click", ({ altKey }) => this.#toggle(id, altKey));
+    on(button, "dblclick", () => this.#rename(id));
     const root = element("span", "ew-run-entry", {}, box, button, menu.root, menu.list);
     const entry = { root, box, button, name, best, state, menu };
     this.#entries.set(id, entry);
@@ -218,11 +218,11 @@ export class Runs {
       const given = input.value.trim();
       if (keep) this.#change({ names: given === "" ? names : { ...names, [id]: given } });
     };
-    input.addEventListener("keydown", (event) => {
+    on(input, "keydown", (event) => {
       if (event.key === "Enter") close(true);
       else if (event.key === "Escape") close(false);
     });
-    input.addEventListener("blur", () => close(true));
+    on(input, "blur", () => close(true));
   }
 }
 

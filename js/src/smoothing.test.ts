@@ -108,3 +108,19 @@ test("what is new in a hundred thousand points is all that an average asks for",
   expect(value).toHaveBeenCalledTimes(3);
   expect(write.mock.calls.map(([{ start, count }]) => [start, count])).toEqual([[100_000, 3]]);
 });
+
+test("of what a summary keeps there is no average, and behind the gap there is one again", () => {
+  const source = new Series(series());
+  const all = Array.from({ length: 1000 }, (_, i) => Math.sin(i / 5) + (i % 100 === 0 ? 9 : 0));
+  const indices = all.map((_, i) => i).filter((i) => i === 0 || i % 100 < 2 || i >= 800);
+  const values = indices.map((i) => all[i]!);
+  const steps = Float64Array.from(indices, (i) => i + 1);
+  source.write(column(values, { steps, indices: Float64Array.from(indices), length: 1000 }));
+  const drawn = new Smoothed(source, 0.9).update(0.9);
+  expect(indices.filter((i) => Number.isFinite(drawn.value(i))).filter((i) => i > 1 && i < 820)).toEqual([]);
+  const full = new Series(series());
+  full.write(column(all));
+  const exact = new Smoothed(full, 0.9).update(0.9);
+  expect(drawn.value(830)).toBeCloseTo(exact.value(830), 0);
+  expect(drawn.last).toBeCloseTo(exact.last, 6);
+});

@@ -3,9 +3,11 @@
  * towards zero.
  *
  * With the weight `w`, the average after the values `v[0] ... v[n]` of consecutive steps is
- * `sum(w^(n-k) v[k]) / sum(w^(n-k))`. The weight belongs to the step, not to the point: where a snapshot left points
- * out, one that stands for `d` steps counts as if it had been there `d` times, so that the line does not change its
- * character when points are missing. NaN and infinities are passed over, as gaps.
+ * `sum(w^(n-k) v[k]) / sum(w^(n-k))`. The weight belongs to the step, not to the point: a value that is logged every
+ * `d` steps counts as if it had been there `d` times. NaN and infinities are passed over, as gaps.
+ *
+ * What a snapshot of a long run keeps are spikes, and no average can be made of these. So it begins anew where points
+ * are missing, and is there again once what came before them would hardly count any more.
  */
 import { Series } from "./series";
 
@@ -20,6 +22,8 @@ export class Smoothed {
   #sum = 0;
   #norm = 0;
   #step = 0;
+  /** How many points must come before there is an average again. */
+  #wait = 0;
 
   constructor(source: Series, weight: number) {
     this.#source = source;
@@ -35,7 +39,7 @@ export class Smoothed {
     if (again) {
       this.#weight = weight;
       this.#version = source.rewritten;
-      this.#done = this.#sum = this.#norm = 0;
+      this.#done = this.#sum = this.#norm = this.#wait = 0;
     }
     if (this.#done < source.end) this.#carryOn();
     return this.series;
@@ -56,6 +60,10 @@ export class Smoothed {
       const k = indices.length;
       steps[k] = step;
       values[k] = Number.NaN;
+      if (i > 0 && !source.has(i - 1)) {
+        this.#sum = this.#norm = 0;
+        this.#wait = 2 / (1 - this.#weight);
+      }
       if (Number.isFinite(value)) {
         const gap = this.#norm === 0 ? 1 : step - this.#step;
         // A power takes longer than all the rest.
@@ -63,7 +71,7 @@ export class Smoothed {
         this.#sum = this.#sum * kept + value * (1 - kept);
         this.#norm = this.#norm * kept + (1 - kept);
         this.#step = step;
-        values[k] = this.#sum / this.#norm;
+        if (this.#wait-- <= 0) values[k] = this.#sum / this.#norm;
       }
       indices.push(i);
     }

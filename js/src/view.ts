@@ -8,7 +8,7 @@
 import { LOSS } from "./best";
 import { type Change, Controls } from "./controls";
 import { type Detail, gapsOf } from "./detail";
-import { arrange, element, setText } from "./element";
+import { arrange, element, on, setText } from "./element";
 import { count, duration, rate } from "./format";
 import { Header } from "./header";
 import type { Item } from "./menu";
@@ -107,7 +107,7 @@ export class View {
     };
     this.#controls = new Controls(this.#change, () => this.#items());
     this.#runs = new Runs(this.#change);
-    this.#expand.addEventListener("click", () => this.#change({ compact: false }));
+    on(this.#expand, "click", () => this.#change({ compact: false }));
     this.#header.root.firstElementChild?.append(this.#expand);
     const card = element(
       "div",
@@ -122,7 +122,7 @@ export class View {
       this.#tooltip.root,
     );
     this.root = Object.assign(card, { epochwidget: { store } });
-    this.root.addEventListener("keydown", keepFromNotebook);
+    on(this.root, "keydown", keepFromNotebook);
     applyTheme(this.root, settings.theme);
     this.#render();
     // Tells of a new width, and also of being put into the page and taken out; the card itself would tell of each

@@ -1,7 +1,7 @@
 /** One panel: its title, its legend, its plot, and what the plot cannot show in words. */
 import type { Change } from "../controls";
 import { type Detail, gapsOf } from "../detail";
-import { element, setAttribute, setHidden, setText } from "../element";
+import { element, on, setAttribute, setHidden, setText } from "../element";
 import { count, plural, rate, value } from "../format";
 import { Legend } from "../legend";
 import { type Item, Menu } from "../menu";
@@ -87,8 +87,8 @@ export class PanelFigure {
       });
     });
     this.#menu = new Menu("Menu", () => this.#items());
-    this.#enlarge.addEventListener("click", () => this.#toggleSize());
-    this.#showAll.addEventListener("click", () => this.#toggleOutliers());
+    on(this.#enlarge, "click", () => this.#toggleSize());
+    on(this.#showAll, "click", () => this.#toggleOutliers());
     this.#host = element("div", "ew-plot", lead ? CROSSHAIR : {});
     if (lead) this.#listenToKeys();
     this.root = element(
@@ -216,7 +216,7 @@ export class PanelFigure {
           aside: [aside.join("").replace(/[()]/g, "").trim(), epoch].filter((each) => each !== "").join(", "),
         });
       }
-      if (smoothed !== null) {
+      if (smoothed !== null && (series.complete || !Number.isNaN(smoothed.value(i)))) {
         const where = stroke.beneath ? "" : epoch;
         rows.push({ stroke, words: `${who} smoothed`, value: text(smoothed.value(i)), aside: where });
       }
@@ -374,7 +374,7 @@ export class PanelFigure {
 
   /** Arrows move the crosshair, Escape takes it away, + and - zoom about it, 0 shows all. */
   #listenToKeys(): void {
-    this.#host.addEventListener("keydown", (event) => {
+    on(this.#host, "keydown", (event) => {
       const scene = this.#scene;
       if (scene === null || event.altKey || event.ctrlKey || event.metaKey) return;
       const [start, right] = scene.x;
@@ -401,7 +401,7 @@ export class PanelFigure {
       // The page would scroll.
       event.preventDefault();
     });
-    this.#host.addEventListener("blur", () => {
+    on(this.#host, "blur", () => {
       if (this.#place !== null) this.#desk.point(null, this);
     });
   }
@@ -441,9 +441,10 @@ function notesOf(panel: Panel, { x, detail }: Scene): string[] {
     const run = of.colour === null ? "" : `${of.name}: `;
     const whole = `${run}${label} ${kind.replace(/, smoothed.*/, "")}`;
     const who = several ? `${whole.length > 80 ? `${whole.slice(0, 79)}…` : whole}: ` : "";
+    const most = series.complete ? "" : "at least ";
     const found = series
       .faults()
-      .map(({ what, times, step }) => `${count(times)} ${what}, first at step ${count(step)}`);
+      .map(({ what, times, step }) => `${most}${count(times)} ${what}, first at step ${count(step)}`);
     if (found.length > 0) notes.push(who + found.join("; "));
   }
   const gaps = gapsOf(panel, x).filter(({ series }) => series.spec.kind !== "clock");
@@ -485,7 +486,7 @@ function summaryOf(panel: Panel, { shown, marks }: Scene): string {
       const trend = trendOf(series);
       const [raw, smooth] = kind.split(/, (?=smoothed)/);
       const average = smoothed === null ? "" : `, ${smooth}: ${text(smoothed.last)}`;
-      return `${run}${label}, ${raw}: ${plural(series.count, "point")}, ${range}last ${text(series.last)}${average}${top}${trend}.`;
+      return `${run}${label}, ${raw}: ${plural(series.length, "point")}, ${range}last ${text(series.last)}${average}${top}${trend}.`;
     });
   if (lines.length === 0)
     return panel.lines.some(({ series }) => series.count > 0) ? "All lines are hidden." : "No values yet.";

@@ -1,5 +1,5 @@
 /** One plot in the page: its canvas, its crosshair, and what the pointer does with it. */
-import { element, setHidden } from "../element";
+import { element, on, setHidden } from "../element";
 import { changedFrom } from "./changes";
 import { type Area, draw, type Picture } from "./drawing";
 import type { Range } from "./scales";
@@ -38,14 +38,14 @@ export class Plot {
     host.append(this.#canvas, this.#crosshair, this.#selection);
     const { signal } = this.#scope;
     // A browser that has lost a canvas gives it back empty: then all is drawn.
-    this.#canvas.addEventListener("contextrestored", () => {
+    on(this.#canvas, "contextrestored", () => {
       this.#area = null;
     });
-    host.addEventListener("pointermove", (event) => this.#hover(event), { signal });
-    host.addEventListener("pointerleave", () => wishes.point(null), { signal });
-    host.addEventListener("pointerdown", (event) => this.#press(event), { signal });
-    host.addEventListener("dblclick", () => wishes.zoom(null, true), { signal });
-    host.addEventListener("wheel", (event) => this.#wheel(event), { signal, passive: false });
+    on(host, "pointermove", (event) => this.#hover(event), { signal });
+    on(host, "pointerleave", () => wishes.point(null), { signal });
+    on(host, "pointerdown", (event) => this.#press(event), { signal });
+    on(host, "dblclick", () => wishes.zoom(null, true), { signal });
+    on(host, "wheel", (event) => this.#wheel(event), { signal, passive: false });
   }
 
   /** Draws. */
@@ -131,7 +131,8 @@ export class Plot {
       }
       return [area.place(Math.min(from, to)), area.place(Math.max(from, to))];
     };
-    this.#host.addEventListener(
+    on(
+      this.#host,
       "pointermove",
       (event) => {
         const to = this.#at(event);
@@ -156,8 +157,8 @@ export class Plot {
       if (moved && event?.type === "pointerup") this.#wishes.zoom(range(event), true);
       else this.#wishes.hold(null);
     };
-    this.#host.addEventListener("pointerup", finish, options);
-    this.#host.addEventListener("pointercancel", finish, options);
+    on(this.#host, "pointerup", finish, options);
+    on(this.#host, "pointercancel", finish, options);
     const cancel = ({ key }: KeyboardEvent) => {
       if (key === "Escape") finish(null);
     };
