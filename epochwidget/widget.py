@@ -199,6 +199,10 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         super().close()
 
     def _repr_mimebundle_(self, **_kwargs: Any) -> Any:
+        self._is_displayed()
+        return self._bundle()
+
+    def _is_displayed(self) -> None:
         shown_by = cell.present()
         if shown_by is not None and shown_by not in self._cells:
             self._cells.add(shown_by)
@@ -207,25 +211,28 @@ class EpochWidget(Settings, anywidget.AnyWidget):
             self._out_of_sight = False
             self._catch_up()
             self._start_sender()
-        return self._bundle()
 
     def _ipython_display_(self, **_kwargs: Any) -> None:
         # IPython asks for this first. A bundle cannot bring along the identifier by which its output is replaced.
-        show: Any = getattr(self, "_repr_mimebundle_", None)  # None once it was closed
-        shown = None if show is None else show()
+        if getattr(self, "_repr_mimebundle_", None) is None:  # it was closed
+            shown = None
+        else:
+            self._is_displayed()
+            # The view first: a picture takes a quarter of a second, and is put beside it when the cell has ended.
+            shown = self._bundle(draw=not cell.is_running())
         if shown is None or not cell.has_kernel():
             outputs.display({"text/plain": repr(self)}, {})
         else:
             self._outputs.add(cell.present(), *shown)
 
-    def _bundle(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def _bundle(self, *, draw: bool = True) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Return what an output holds: the view, a text, and a picture if there is anything to be seen."""
         shown: Any = super()._repr_mimebundle_()
         if shown is None:
             return None
         bundle, metadata = shown if isinstance(shown, tuple) else (shown, {})
         bundle = {**bundle, "text/plain": _SUMMARY}
-        picture = self._drawn()
+        picture = self._drawn() if draw else self._picture[1]
         if picture is not None:
             bundle = {**bundle, "image/png": b64encode(picture).decode()}
         return dict(bundle), dict(metadata)

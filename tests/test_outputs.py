@@ -3,6 +3,7 @@ import sys
 
 import nbclient
 import nbformat
+from jupyter_client.manager import start_new_kernel
 
 CELLS = [
     "import epochwidget as ew\nwidget = ew.EpochWidget()\nwidget",
@@ -48,3 +49,19 @@ def test_nbval_passes_strictly_on_a_notebook_that_displays_the_widget(tmp_path):
         check=False,
     )
     assert "3 passed" in done.stdout, done.stdout
+
+
+def test_the_view_is_shown_before_its_picture_is_drawn():
+    """Which takes a quarter of a second; it is put beside the view when the cell has ended."""
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        client.execute_interactive(CELLS[1].replace("with", "import epochwidget as ew\nwith"), timeout=120)
+        seen = []
+        client.execute_interactive(
+            "ew.EpochWidget()", timeout=120, output_hook=lambda message: seen.append((message["msg_type"], message))
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    shown = [(kind, "image/png" in told["content"]["data"]) for kind, told in seen if "data" in kind]
+    assert shown == [("display_data", False), ("update_display_data", True)]

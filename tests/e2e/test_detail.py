@@ -40,28 +40,28 @@ def test_a_page_loaded_anew_gets_what_the_snapshot_left_out(open_notebook: Open)
 
 @pytest.mark.parametrize("kernel", ["idle", "busy"])
 def test_of_a_very_long_run_it_gets_what_it_zooms_in_to(open_notebook: Open, kernel: str) -> None:
-    notebook = open_notebook(SHOW, TRAIN, "train(600_000)", BUSY)
+    notebook = open_notebook(SHOW, TRAIN, "train(1_200_000)", BUSY)
     for cell in range(3):
         notebook.run_and_wait(cell)
     notebook.reload()
     widget = notebook.widget()
     widget.root.wait_for(timeout=60_000)
     loss = widget.panel("loss")
-    expect(loss).to_contain_text("of 600,000 points are here; zoom in for all of them")
+    expect(loss).to_contain_text("of 1,200,000 points are here; zoom in for all of them")
     few = widget.count()
     assert few < 10_000
-    assert 200_001 in widget.points("batch", "loss")["steps"], "the one spike is among them"
+    assert 400_001 in widget.points("batch", "loss")["steps"], "the one spike is among them"
     if kernel == "busy":
         notebook.run(3)
         while not notebook.trains(3):
             notebook.page.wait_for_timeout(50)
     drag(widget, "loss", 0.3, 0.36)
-    widget.wait_for_points(few + 30_000)
+    widget.wait_for_points(few + 60_000)
     expect(loss).not_to_contain_text("a summary")
     if kernel == "busy":
         assert notebook.trains(3), "the answer came while the cell ran"
     steps = widget.points("batch", "loss")["steps"]
     # The plot's box has the labels of its axis, so what is seen lies a little to the left of these parts of it.
-    seen = [step for step in steps if 0.27 * 600_000 < step < 0.3 * 600_000]
+    seen = [step for step in steps if 0.27 * 1_200_000 < step < 0.3 * 1_200_000]
     assert seen == list(range(seen[0], seen[0] + len(seen)))
-    assert len(seen) > 17_000
+    assert len(seen) > 34_000
