@@ -27,16 +27,26 @@ def resident():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) * 1024
 
+looked_for_garbage = [0.0, 0.0]
+
+def notice(phase, info):
+    looked_for_garbage[phase == "stop"] = perf_counter()
+
+gc.callbacks.append(notice)
+
 def pauses(step, count):
-    longest, over, before = 0.0, 0, perf_counter()
+    "The longest, how many took over 5 ms, and in how many of these Python looked for garbage for as long."
+    longest, over, garbage, before = 0.0, 0, 0, perf_counter()
     for index in range(count):
         step(index)
         now = perf_counter()
         if now - before > 0.005:
             over += 1
+            began, ended = looked_for_garbage
+            garbage += began >= before and ended - began > 0.8 * (now - before)
         longest = max(longest, now - before)
         before = now
-    return longest, over
+    return longest, over, garbage
 
 def update(run):
     "The processor's time that a hundred new batches take, from the queue to the bytes of a message."
@@ -91,8 +101,8 @@ def main() -> None:
     print(f"{batches:,} batches of three values, logged in {found['seconds']:.1f} s with a displayed widget")
     print(f"memory: {found['bytes'] / 1e6:.0f} MB in all, {per_number:.1f} B a number beside 16 B a batch of the clock")
     for name, what in (("quiet", "list.append, nothing else"), ("watched", "run.log, displayed widget")):
-        longest, over = found[name]
-        print(f"pauses, {what:26}: longest {longest * 1e3:6.1f} ms, {over} over 5 ms")
+        longest, over, garbage = found[name]
+        print(f"pauses, {what:26}: longest {longest * 1e3:6.1f} ms, {over} over 5 ms, {garbage} of them Python's gc")
     (short, _), (long, size) = found["short"], found["long"]
     print(f"an update of 100 batches: {long * 1e6:.0f} µs, {size} B, {long / short:.2f} x that after 1,000 batches")
     size, took = found["snapshot"]

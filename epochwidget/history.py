@@ -42,9 +42,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-# How many batches may wait to be folded: few enough that folding them is no pause, and that no device's memory
-# fills with values that wait to be read.
-_WAITING = 1024
+# How many batches may wait to be folded: few enough that no device's memory fills with values that wait to be read, and
+# that Python does not look for garbage among them: each is two objects, and by default it looks after 700.
+_WAITING = 256
+# How many are folded at a time: a thread that trains meanwhile waits for no longer than that takes.
+_AT_ONCE = 1024
 
 # Of how many batches the means are summed up at once, in a run whose points are merged.
 _SUMMED = 16_384
@@ -328,7 +330,7 @@ class History:
             # Another thread that holds the lock takes them in, and the training does not wait for it.
             if len(self._queue) >= _WAITING and self._lock.acquire(blocking=False):
                 try:
-                    self._settle()
+                    self._settle(_AT_ONCE)
                 finally:
                     self._lock.release()
             return
@@ -388,11 +390,17 @@ class History:
 
         save(self, path)
 
-    def fold(self) -> None:
-        """Move the waiting batches into the columns."""
+    def fold(self, *, briefly: bool = False) -> None:
+        """Move the waiting batches into the columns.
+
+        Parameters
+        ----------
+        briefly
+            If there are very many, leave the rest to the thread that trains, which is faster at it than another.
+        """
         if self._queue or self._others:
             with self._lock:
-                self._settle()
+                self._settle(_AT_ONCE if briefly else None)
 
     # To take along ---------------------------------------------------------------------------------------------
 
@@ -514,26 +522,41 @@ class History:
 
     # -----------------------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Take in all that waits, in its order."""
+    def _settle(self, most: int | None = None) -> None:
+        """Take in all that waits, in its order, or if it is batches alone at most so many of them."""
         # Garbage that is collected in the midst of this may end the run; what comes of it is taken in below.
         if self._settling:
             return
-        cost = self.cost
-        began = cost.begin()
         try:
             self._settling = True
             while True:
-                # Once: another thread may log faster than this one takes in.
-                if self._queue:
-                    self._take_first(len(self._queue), self._queue, self._take_batches)
-                    if self._max_points is not None:
-                        self._thin(self._max_points)
+                # No more than wait now: another thread may log faster than this one takes in.
+                waiting = len(self._queue)
+                self._fold_batches(waiting if most is None or self._others else min(waiting, most))
                 if not self._others:
                     break
-                self._take_first(1, self._others, self._take_others)
+                with self._counted():
+                    self._take_first(1, self._others, self._take_others)
         finally:
             self._settling = False
+
+    def _fold_batches(self, count: int) -> None:
+        while count > 0:
+            with self._counted():
+                self._take_first(min(count, _AT_ONCE), self._queue, self._take_batches)
+                if self._max_points is not None:
+                    self._thin(self._max_points)
+            count -= _AT_ONCE
+            if count > 0:
+                time.sleep(0)  # gives the interpreter to whoever trains
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        cost = self.cost
+        began = cost.begin()
+        try:
+            yield
+        finally:
             cost.end(began)
 
     def _take_first(self, count: int, waiting: list[_E], take: Callable[[list[_E]], None]) -> None:

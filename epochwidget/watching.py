@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from threading import get_ident
 from time import perf_counter
@@ -15,6 +16,7 @@ SAMPLED = 61
 _NO_THREAD = -1
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+Clock = Callable[[], float]
 
 
 class Cost:
@@ -29,21 +31,36 @@ class Cost:
         What it had taken before.
     """
 
-    __slots__ = ("_of_thread",)
+    __slots__ = ("_clocks", "_of_thread")
 
     def __init__(self, before: float = 0.0) -> None:
         self._of_thread: dict[int, float] = {_NO_THREAD: before}
+        self._clocks: dict[int, Clock] = {}
 
     @property
     def seconds(self) -> float:
         """All of it."""
         return sum(list(self._of_thread.values()))
 
-    def begin(self, clock: Callable[[], float] = perf_counter) -> float:
-        """Begin to measure in this thread, and return what `end` is to be told."""
-        return clock() - self._of_thread.get(get_ident(), 0.0)
+    @contextmanager
+    def by(self, clock: Clock) -> Iterator[None]:
+        """Measure what is done here, on another clock than the wall's: as of a thread for which no training waits."""
+        thread = get_ident()
+        self._clocks[thread] = clock
+        began = self.begin()
+        try:
+            yield
+        finally:
+            self.end(began)
+            del self._clocks[thread]
 
-    def end(self, began: float, times: int = 1, clock: Callable[[], float] = perf_counter) -> None:
+    def begin(self, since: float | None = None) -> float:
+        """Begin to measure in this thread, or have begun at some time, and return what `end` is to be told."""
+        thread = get_ident()
+        now = self._clocks.get(thread, perf_counter)() if since is None else since
+        return now - self._of_thread.get(thread, 0.0)
+
+    def end(self, began: float, times: int = 1) -> None:
         """Add what this thread has taken since.
 
         Parameters
@@ -52,12 +69,10 @@ class Cost:
             What `begin` returned in this thread.
         times
             For how many of its kind a sample stands. What was measured within it stands for itself.
-        clock
-            That of `begin`.
         """
         thread = get_ident()
         within = self._of_thread.get(thread, 0.0)
-        self._of_thread[thread] = within + times * (clock() - began - within)
+        self._of_thread[thread] = within + times * (self._clocks.get(thread, perf_counter)() - began - within)
 
 
 def counted(method: Method, times: int = 1) -> Method:

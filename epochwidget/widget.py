@@ -8,7 +8,7 @@ import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event as Signal
 from threading import RLock, Thread
@@ -430,11 +430,11 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     @contextmanager
     def _counted(self) -> Iterator[None]:
         """Count what this takes of the processor as watching for every run that goes on: each is kept waiting."""
-        costs = [history.cost for history in self._bus.runs if history.status == "running"]
-        begun = [cost.begin(time.thread_time) for cost in costs]
-        yield
-        for cost, began in zip(costs, begun, strict=True):
-            cost.end(began, clock=time.thread_time)
+        with ExitStack() as measured:
+            for history in self._bus.runs:
+                if history.status == "running":
+                    measured.enter_context(history.cost.by(time.thread_time))
+            yield
 
     def _wanted(self) -> bool:
         if self._questions:  # whoever asks sees it

@@ -182,7 +182,7 @@ def append(history: History, sent: Sent) -> bytes | None:
     bytes or None
         A frame, or None if there is nothing new. Call again while `behind` says so.
     """
-    history.fold()
+    history.fold(briefly=True)
     parts = history.parts()
     spans, marks = parts.spans, parts.marks
     frame = _Frame()

@@ -716,7 +716,7 @@ def test_what_logging_a_batch_allocates_is_its_record_and_then_sixteen_bytes_a_v
         log(2_000)
         run.history.fold()
         # An event, its dict, three floats, a step and a time; and nothing that is thrown away.
-        waiting, thrown_away = log(500)
+        waiting, thrown_away = log(200)
         assert waiting < 600
         assert thrown_away < 20
         run.history.fold()

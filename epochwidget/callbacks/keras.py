@@ -308,7 +308,7 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def _collect(self, since: float, times: int) -> None:
         """Put on the bus what the watched step has kept so many times; it took from `since` on to do that once."""
         cost = self.history.cost
-        cost.end(cost.begin(lambda: since), times)
+        cost.end(cost.begin(since), times)
         self._hand_over()
 
     @harmless
