@@ -289,7 +289,8 @@ class Bench:
         stretches = [np.array(values[at : at + len(drawn)]) for at in range(len(steps) - len(drawn) + 1)]
         off = min(float(np.abs(np.polyval(np.polyfit(v, heights, 1), v) - heights).max()) for v in stretches)
         self.page.evaluate("document.querySelector('.ew-plot').dispatchEvent(new MouseEvent('dblclick'))")
-        return f"{len(drawn)} of {len(steps) - 6} points, at most {off:.3f} pixels from where they belong"
+        seen = len(steps) - 8
+        return f"{seen} points and {len(drawn) - seen} beyond the ends, at most {off:.3f} pixels from their places"
 
     def first_draws(self, times: int) -> tuple[list[float], int]:
         """Return the milliseconds from the snapshot to the first picture, and the snapshot's bytes."""

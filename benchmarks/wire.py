@@ -1,8 +1,8 @@
 """What goes over the wire while a run grows: bytes, bytes a number, and the processor's time in Python.
 
 A run of six values a batch and of its clock. An update brings a hundred new batches. Beside it stands what other
-widgets send for the same update of the same lines, where they are told of all points again: a `FigureWidget` of plotly
-and lines of bqplot, both in binary, and the points as JSON. What ipywidgets puts around a message is in none of them.
+libraries make of the same lines, told of all points again: bqplot's lines in binary, a figure of plotly as it writes
+itself, and the points as JSON. What ipywidgets puts around a message is in none of them.
 
     python benchmarks/wire.py [rounds]
 """
