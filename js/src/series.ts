@@ -87,7 +87,6 @@ export class Series {
     if (count === 0) return;
     const from = indices === null ? column.start : indices[0]!;
     const end = indices === null ? column.start + count : indices[count - 1]! + 1;
-    const dirty = Math.min(from, this.end);
     this.#reserve(end, epochs !== null);
     const oldEnd = this.end;
     this.end = Math.max(oldEnd, end);
@@ -123,10 +122,16 @@ export class Series {
       }
     }
     if (changed) this.rewritten++;
-    const clean = this.#carry(end, this.end);
-    for (let block = Math.floor(dirty / BLOCK); block * BLOCK < clean; block++) this.#summarise(block);
-    for (let level = 1, size = BLOCK * FACTOR; level < LEVELS; level++, size *= FACTOR) {
-      for (let block = Math.floor(dirty / size); block * size < clean; block++) this.#combine(level, block);
+    this.#carry(end, this.end);
+    for (let level = 0, size = BLOCK; level < LEVELS; level++, size *= FACTOR) {
+      let last = -1;
+      const refresh = (block: number) => {
+        if (block !== last) level === 0 ? this.#summarise(block) : this.#combine(level, block);
+        last = block;
+      };
+      // A summary of a long run touches few of its blocks.
+      if (indices !== null) for (const i of indices) refresh(Math.floor(i / size));
+      else for (let block = Math.floor(from / size); block * size < end; block++) refresh(block);
     }
     this.#extent = null;
   }
@@ -139,6 +144,19 @@ export class Series {
   /** Whether a line must break at this index. */
   isHole(i: number): boolean {
     return this.#state[i] === HOLE;
+  }
+
+  /** The index from which on to look for points: `i`, where a block begins, or past blocks that were left out. */
+  skip(i: number): number {
+    const isOut = (j: number) => this.#state[j] === LEFT_OUT;
+    for (let level = LEVELS - 1; level >= 0; ) {
+      const size = BLOCK * FACTOR ** level;
+      if (i % size === 0 && isOut(i) && isOut(i + size - 1) && !this.blockHas(i / size, level)) {
+        i += size;
+        level = LEVELS - 1;
+      } else level--;
+    }
+    return i;
   }
 
   value(i: number): number {
@@ -302,8 +320,10 @@ export class Series {
       this.#steps = grown(this.#steps, new Float64Array(capacity));
       this.#state = grown(this.#state, new Uint8Array(capacity));
       this.#summaries.forEach((summary, level) => {
-        const blocks = Math.ceil(capacity / (BLOCK * FACTOR ** level));
-        this.#summaries[level] = grown(summary, new Float64Array(blocks * FIELDS));
+        const blocks = new Float64Array(Math.ceil(capacity / (BLOCK * FACTOR ** level)) * FIELDS);
+        blocks.set(emptySummary());
+        for (let filled = FIELDS; filled < blocks.length; filled *= 2) blocks.copyWithin(filled, 0, filled);
+        this.#summaries[level] = grown(summary, blocks);
       });
     }
     // Batch series carry no epochs: eight bytes a point saved.

@@ -9,7 +9,7 @@
  * What a snapshot of a long run keeps are spikes, and no average can be made of these. So it begins anew where points
  * are missing, and is there again once what came before them would hardly count any more.
  */
-import { Series } from "./series";
+import { BLOCK, Series } from "./series";
 
 /** The smoothed twin of a series, made as far as the series goes and carried on from there. */
 export class Smoothed {
@@ -54,6 +54,7 @@ export class Smoothed {
     const steps = new Float64Array(most);
     const indices: number[] = [];
     for (let i = start; i < source.end; i++) {
+      if (i % BLOCK === 0) i = source.skip(i);
       if (!source.has(i)) continue;
       const value = source.value(i);
       const step = source.step(i);

@@ -154,6 +154,7 @@ function carryOn(
     return level;
   };
   for (let begin = Math.floor(from / BLOCK) * BLOCK, size = BLOCK; begin < to; begin += size) {
+    begin = series.skip(begin);
     const level = coarsest(begin);
     size = BLOCK * FACTOR ** Math.max(0, level);
     const end = Math.min(series.end, begin + size);
