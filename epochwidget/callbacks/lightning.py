@@ -225,14 +225,14 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     def _open_fit(self) -> _Fit | None:
         """The fit that goes on; None outside of one, and in all processes but the first."""
         fit = self._fit
-        return fit if fit is not None and fit.run.status == "running" else None
+        return fit if fit is not None and fit.history.status == "running" else None
 
 
 class _Fit:
     """One ``fit``: what is kept between the hooks."""
 
     def __init__(self, trainer: Any, run: Run) -> None:
-        self.run = run
+        self.run, self.history = run, run.history
         self._trainer = trainer
         self._names: dict[tuple[Granularity, Split, str], str] = {}
         # The batch that goes on, and when it ended with how many samples if it only waits for what may be logged yet.
@@ -264,15 +264,18 @@ class _Fit:
 
     def begin_batch(self, index: int) -> None:
         """Begin a batch, and an epoch if there is none."""
-        self.end_batch()
-        self._put_evaluation()
+        if self._ended is not None:
+            self.end_batch()
+        if self._evaluation:
+            self._put_evaluation()
         if self._epoch is None:
             self._begin_epoch(index)
         self._values, self._logged, self._returned = {}, {}, None
-        self.note_divisor()
-        # The optimizer makes no step in this batch if its gradients are only accumulated.
-        for optimizer in self._trainer.optimizers:
-            self.note_rates(optimizer)
+        self._divisor = self._trainer.accumulate_grad_batches
+        # The optimizer makes no step in this batch if its gradients are only accumulated, or the module makes none.
+        if self._divisor != 1 or not self._is_automatic:
+            for optimizer in self._trainer.optimizers:
+                self.note_rates(optimizer)
 
     def note_divisor(self) -> None:
         """Keep by how much Lightning divides the loss; right before `backward` it just has, and it may be changed."""
@@ -280,7 +283,12 @@ class _Fit:
 
     def note_rates(self, optimizer: Any) -> None:
         """Keep the learning rates of an optimizer, which right before its step are those of the step."""
-        for index, one in enumerate(self._trainer.optimizers):
+        optimizers = self._trainer.optimizers
+        if len(optimizers) == 1 and len(optimizer.param_groups) == 1:  # as a rule
+            rate = optimizer.param_groups[0]["lr"]
+            self._values["lr"] = rate if type(rate) is float else scalar("lr", rate)
+            return
+        for index, one in enumerate(optimizers):
             if one is optimizer:
                 self._values.update(rates(f"lr_optimizer{index}" if index else "lr", optimizer) or {})
 
