@@ -90,7 +90,7 @@ export class Header {
     const percent = fraction === null ? null : Math.round(fraction * 100);
     setAttribute(this.#progress, "aria-valuenow", percent === null ? null : String(percent));
     setAttribute(this.#progress, "aria-valuetext", text.replace(/^, |, $/g, "") || null);
-    this.#bar.style.width = fraction === null ? "" : `${(fraction * 100).toFixed(2)}%`;
+    this.#bar.style.transform = fraction === null ? "" : `scaleX(${fraction.toFixed(4)})`;
   }
 }
 
