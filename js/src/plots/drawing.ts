@@ -340,6 +340,11 @@ function fillColumns(
     const next = y === null ? Number.NaN : Math.round(area.x(places[i]!) * ratio);
     if (next !== column) {
       fill();
+      // One that is skipped is so by rounding: it is like the one before.
+      if (next === column + 2 && last !== null && y !== null) {
+        column++;
+        fill();
+      }
       // Where there is no point in a column, the line passes through it.
       for (let c = column + 1; c < next && last !== null && y !== null; c++) {
         const [a, b] = [0, 1].map((k) => last! + ((y - last!) * (c - column - 0.5 + k)) / (next - column));
