@@ -29,7 +29,7 @@ BUDGETS = {"Keras on TensorFlow": 1.02, "Keras, cosine schedule": 1.02, "PyTorch
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     part = sys.argv[2] if len(sys.argv) > 2 else ""
     print("| training | watched by | × unwatched, median of rounds | quartiles | ms a step |")
     print("| --- | --- | --- | --- | --- |")

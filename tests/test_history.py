@@ -486,3 +486,17 @@ def test_the_training_does_not_wait_for_who_reads_its_history(bus):
     reader.join()
     assert len(run.history.batch["loss"]) == 5000
     run.end()
+
+
+def test_a_batch_folds_no_more_than_a_thousand_of_those_that_wait():
+    """Many may have come to wait while another thread folded; the training catches up without a pause."""
+    history = History(RunStarted("a", "a", 0.0))
+    for step in range(1, 5_001):
+        history._queue.append(BatchEnded("a", 0, 0, step, 0.0, {"loss": float(step)}))
+    history.add(BatchEnded("a", 0, 0, 5_001, 0.0, {"loss": 0.0}))
+    assert len(history._queue) == 5_001 - 1_024
+    history.fold(briefly=True)
+    assert len(history._queue) == 5_001 - 2 * 1_024
+    history.add(RunEnded("a", 5_001, 1.0, "completed", None))
+    assert history._queue == []
+    assert history.batch["loss"].tolist() == [*range(1, 5_001), 0]

@@ -150,3 +150,17 @@ def test_what_a_widgets_sender_takes_of_the_processor_is_counted(bus):
     widget.close()
     assert count
     assert 0.02 * count <= watching < 0.02 * len(sent) + 0.1
+
+
+def test_on_another_clock_all_within_is_measured_by_that():
+    """As for a sender, which waits for the interpreter while the training has it."""
+    cost = Cost()
+    with cost.by(time.thread_time):
+        began = cost.begin()
+        time.sleep(0.05)
+        cost.end(began)
+    assert cost.seconds < 0.02
+    began = cost.begin()
+    time.sleep(0.05)
+    cost.end(began)
+    assert cost.seconds > 0.05
