@@ -59,7 +59,7 @@ def write(file: BinaryIO, history: History) -> None:
     names = pa.array([part.points.series.name.encode(errors="replace").decode() for part in parts])
     granularities = pa.array(["clock", "batch", "epoch"])
     text = pa.dictionary(pa.int32(), pa.string())
-    columns = _COLUMNS | (_MERGED if any("indices" in part.lengths for part in parts) else {})
+    columns = _columns(parts)
     schema = pa.schema([("granularity", text), ("series", text), *((name, _type(name)) for name in columns)])
     check_sum = crc32(description)
     with pq.ParquetWriter(
@@ -73,20 +73,18 @@ def write(file: BinaryIO, history: History) -> None:
         store_schema=False,
     ) as writer:
         for group in _groups(parts):
-            numbers = [{what: part.numbers(what) for what in part.lengths} for _, part in group]
+            numbers = [{what: part.numbers(what) for what in part.lengths} for part in group]
             for of_part in numbers:
                 check_sum = _summed(check_sum, of_part)
             lengths = [len(of_part["values"]) for of_part in numbers]
-            kinds = [0 if part.number < 0 else 1 + (part.points.series.granularity == "epoch") for _, part in group]
+            kinds = [0 if part.number < 0 else 1 + (part.points.series.granularity == "epoch") for part in group]
+            places = [part.number + 1 for part in group]  # among the names, the clock's first
             rows = [
                 pa.DictionaryArray.from_arrays(np.repeat(np.array(kinds, np.int32), lengths), granularities),
-                pa.DictionaryArray.from_arrays(np.repeat(np.array([at for at, _ in group], np.int32), lengths), names),
+                pa.DictionaryArray.from_arrays(np.repeat(np.array(places, np.int32), lengths), names),
                 *(
                     pa.concat_arrays(
-                        [
-                            _column(pa, part, of_part, name, what)
-                            for (_, part), of_part in zip(group, numbers, strict=True)
-                        ]
+                        [_column(pa, part, of_part, name, what) for part, of_part in zip(group, numbers, strict=True)]
                     )
                     for name, what in columns.items()
                 ),
@@ -106,8 +104,7 @@ def read(file: BinaryIO) -> History:
         if description is None:
             raise UnfitError("it has no description of a run")
         history, parts = begin(description)
-        columns = _COLUMNS | (_MERGED if any("indices" in part.lengths for part in parts) else {})
-        rows = _read(table, columns)
+        rows = _read(table, _columns(parts))
     length = sum(part.lengths["values"] for part in parts)
     if len(rows["values"]) != length:
         raise UnfitError(f"it has {len(rows['values'])} rows, and its description says {length}")
@@ -130,12 +127,17 @@ def read(file: BinaryIO) -> History:
     return history
 
 
-def _groups(parts: list[Part]) -> Iterator[list[tuple[int, Part]]]:
-    """Go through the parts with their numbers, as many at a time as make a group of rows."""
-    group: list[tuple[int, Part]] = []
+def _columns(parts: list[Part]) -> dict[str, str]:
+    """Return the columns that the numbers of these parts need, and what they are called in a part."""
+    return _COLUMNS | (_MERGED if any("indices" in part.lengths for part in parts) else {})
+
+
+def _groups(parts: list[Part]) -> Iterator[list[Part]]:
+    """Go through the parts, as many at a time as make a group of rows."""
+    group: list[Part] = []
     rows = 0
-    for at, part in enumerate(parts):
-        group.append((at, part))
+    for part in parts:
+        group.append(part)
         rows += part.lengths["values"]
         if rows >= _GROUP or part is parts[-1]:
             yield group

@@ -160,16 +160,21 @@ def test_without_pyarrow_a_sentence_says_what_to_do(past, path, table, monkeypat
     assert everything(loaded(path.with_suffix(".npz"))) == everything(past)
 
 
-def test_buckets_stand_in_the_row_of_their_first_point(path):
-    bus = Bus(max_points=1000, strict=True)
-    with Run("a", bus=bus) as run:
+@pytest.fixture
+def merged(path):
+    """A saved run whose older points were merged."""
+    with Run("a", bus=Bus(max_points=1000, strict=True)) as run:
         for step in range(5000):
             run.log(loss=float(step % 100))
     run.history.save(path)
+    return run.history
+
+
+def test_buckets_stand_in_the_row_of_their_first_point(merged, path):
     frame = pd.read_parquet(path)
     frame = frame[frame["series"] == "loss"]
     frame = frame[frame["granularity"] == "batch"]
-    buckets = run.history.batch.buckets("loss")
+    buckets = merged.batch.buckets("loss")
     own = frame[frame["bucket_count"].notna()]
     assert own["bucket_mean"].tolist() == buckets.mean.tolist()
     assert own["bucket_count"].sum() + frame["index"].isna().sum() == 5000
@@ -187,12 +192,7 @@ def test_buckets_stand_in_the_row_of_their_first_point(path):
         ("bucket_count", lambda numbers: [-1 if one is not None else None for one in numbers], "bucket_count_"),
     ],
 )
-def test_buckets_that_do_not_fit_are_refused(path, column, change, told):
-    bus = Bus(max_points=1000, strict=True)
-    with Run("a", bus=bus) as run:
-        for step in range(5000):
-            run.log(loss=float(step % 100))
-    run.history.save(path)
+def test_buckets_that_do_not_fit_are_refused(merged, path, column, change, told):
     table = pq.read_table(path)
     at = [index for index, name in enumerate(table["series"].to_pylist()) if name == "loss"]
     numbers = table[column].to_pylist()
