@@ -52,7 +52,8 @@ def test_a_page_that_claims_more_numbers_than_its_group_has_rows_is_refused(path
             header = _Reader(changed[start:]).fields()
         except (IndexError, UnfitError):
             continue
-        if header.get(5, {}).get(1) == 63:
+        page = header.get(5)  # another field's number may have become 5, whatever that field is
+        if isinstance(page, dict) and page.get(1) == 63:
             found += 1
             path.write_bytes(changed)
             refused(path, "its pages claim to be larger than they are")
