@@ -157,7 +157,7 @@ def lightning():
 def fastai():
     """fastai, the same net."""
     torch, net = _net()
-    from fastai.basics import DataLoader, DataLoaders, Learner
+    from fastai.basics import Callback, DataLoader, DataLoaders, Learner
     from fastai.callback.progress import ProgressCallback, ShowGraphCallback
 
     from epochwidget.callbacks.fastai import EpochCallback
@@ -167,6 +167,7 @@ def fastai():
     ways = {
         "nothing": list,
         "epochwidget": lambda: [EpochCallback()],
+        "an empty callback": lambda: [Callback()],
         "the fastai progress bar": lambda: [ProgressCallback()],
         "fastai's ShowGraphCallback": lambda: [ProgressCallback(), ShowGraphCallback()],
     }
@@ -186,7 +187,7 @@ def fastai():
 def transformers():
     """The Hugging Face ``Trainer``, the same net; its own bar is at its default, which draws in a notebook."""
     torch, net = _net()
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer, TrainerCallback, TrainingArguments
     from transformers.utils import logging
 
     from epochwidget.callbacks.transformers import EpochCallback
@@ -207,6 +208,7 @@ def transformers():
     ways = {
         "nothing": dict,
         "epochwidget": lambda: {"ours": True},
+        "an empty callback": lambda: {"callbacks": [TrainerCallback()]},
         "its bar, loss every 10 steps": lambda: {
             "disable_tqdm": False,
             "logging_strategy": "steps",
@@ -224,7 +226,8 @@ def transformers():
         ours = more.pop("ours", False)
         usual = {"output_dir": tempfile.mkdtemp(), "per_device_train_batch_size": BATCH, "num_train_epochs": EPOCHS}
         usual |= {"save_strategy": "no", "report_to": [], "use_cpu": True, "label_names": ["labels"], **quiet}
-        trainer = Trainer(Classifier(), TrainingArguments(**(usual | more)), train_dataset=data)
+        callbacks = more.pop("callbacks", None)
+        trainer = Trainer(Classifier(), TrainingArguments(**(usual | more)), train_dataset=data, callbacks=callbacks)
         if ours:
             EpochCallback.attach(trainer)
         began = perf_counter()

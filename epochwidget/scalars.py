@@ -51,8 +51,7 @@ def scalar(name: str, value: Any) -> Any:
             raise _not_one(name, tuple(value.shape))
         if value.is_complex() or value.is_meta:
             raise _no_number(name, value)
-        value = value.detach()
-        return float(value) if value.device.type == "cpu" else value.clone().reshape(())
+        return float(value.item()) if value.is_cpu else value.detach().clone().reshape(())
     jax = sys.modules.get("jax")
     if jax is not None and isinstance(value, jax.Array):
         if value.size != 1:

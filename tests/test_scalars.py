@@ -26,6 +26,10 @@ class OnDevice(torch.Tensor):
     def device(self):
         return torch.device("cuda", 0)
 
+    @property
+    def is_cpu(self):
+        return False
+
     @classmethod
     def __torch_function__(cls, function, types, arguments=(), keywords=None):
         name = getattr(function, "__name__", "")

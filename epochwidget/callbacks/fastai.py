@@ -162,18 +162,17 @@ class EpochCallback(Callback):  # type: ignore[misc]
         return super().__getattr__(name)
 
     def __call__(self, event_name: str) -> None:
-        # For a hook that is not there fastai searches the learner and the model, several times a batch.
+        # Some ten times a batch. For a hook that is not there fastai searches the learner and the model, and its way to
+        # one that is there takes longer than the hook.
         if event_name in ("after_loss", "after_batch"):
-            self._hear_of_batch(event_name)
+            learn = self.learn  # None once this was taken out, as one that was given twice is
+            if learn is not None and learn.training and self.run and self.run_train:
+                getattr(self, event_name)()
         elif hasattr(type(self), event_name):
             self._hear(event_name)
 
     @harmless
     def _hear(self, event_name: str) -> None:
-        super().__call__(event_name)
-
-    @harmless_for_batches
-    def _hear_of_batch(self, event_name: str) -> None:
         super().__call__(event_name)
 
     @property
@@ -198,12 +197,14 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self._new_loss()
         self._logged = len(self._log)
 
+    @harmless_for_batches
     def after_loss(self) -> None:
         if self._is_watching and len(self.learn.yb) > 0:
             if self._savers:
                 self._mark_saved()
             self._rates = self._read_rates()
 
+    @harmless_for_batches
     def after_batch(self) -> None:
         if self._is_watching:
             self._end_batch()
@@ -257,7 +258,8 @@ class EpochCallback(Callback):  # type: ignore[misc]
 
     @property
     def _is_watching(self) -> bool:
-        return self._is_running and not self._is_aside
+        run = self._run
+        return run is not None and run.status == "running" and not self._is_aside
 
     @property
     def _the_run(self) -> Run:
@@ -330,12 +332,12 @@ class EpochCallback(Callback):  # type: ignore[misc]
             self._the_run.end_epoch(values if mean is None else {"loss": mean, **values})
 
     def _read_rates(self) -> dict[str, Any]:
-        return {
-            _of_group(name, group): scalar(name, hypers[name])
-            for group, hypers in enumerate(self.learn.opt.hypers)
-            for name in ("lr", "mom")
-            if name in hypers
-        }
+        rates = {}
+        for group, hypers in enumerate(self.learn.opt.hypers):
+            for name in ("lr", "mom"):
+                if name in hypers:
+                    rates[_of_group(name, group) if group else name] = scalar(name, hypers[name])
+        return rates
 
     def _new_loss(self) -> torch.Tensor | None:
         """Return the learner's loss, but None if it was asked for before: then it is not of this batch."""
@@ -361,7 +363,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
                 values["smooth_loss"] = scalar("smooth_loss", smoothed)
             self._smoothed = smoothed
         if values:
-            self._the_run.batch_ended(values | rates, size=find_bs(self.learn.yb))
+            self._the_run.batch_ended(values | rates, size=_samples(self.learn.yb))
 
     def _take(self, split: Split) -> None:
         """Take what the Recorder has logged at the end of this part of the epoch: nothing if that was cancelled."""
@@ -376,6 +378,12 @@ class EpochCallback(Callback):  # type: ignore[misc]
                     name, metric=series.metric + part, kind=series.kind, granularity="epoch", split=split
                 )
                 self._reported[name] = number
+
+
+def _samples(targets: tuple[Any, ...]) -> int:
+    """Return how many samples a batch has."""
+    first = targets[0] if targets else None
+    return int(first.shape[0]) if isinstance(first, torch.Tensor) and first.ndim else int(find_bs(targets))
 
 
 def _saved_last(saver: Any) -> Any:

@@ -234,6 +234,7 @@ class _Fit:
     def __init__(self, trainer: Any, run: Run) -> None:
         self.run, self.history = run, run.history
         self._trainer = trainer
+        self._module = trainer.lightning_module
         self._names: dict[tuple[Granularity, Split, str], str] = {}
         # The batch that goes on, and when it ended with how many samples if it only waits for what may be logged yet.
         self._values: dict[str, Any] = {}
@@ -295,7 +296,7 @@ class _Fit:
     def leave_batch(self, outputs: Any, batch: Any) -> None:
         """Keep what is known of the batch at its end."""
         self._ended = perf_counter(), _samples(batch)
-        loss = outputs.get("loss") if self._is_automatic and isinstance(outputs, Mapping) else None
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) and self._is_automatic else None
         if loss is not None:
             self._returned = scalar("loss", loss) * self._divisor
         self._take_logged()
@@ -357,7 +358,7 @@ class _Fit:
                     _log.warning(
                         "[epochwidget] the mean that %r logs as 'loss' is not that of the losses it returned: those "
                         "are called 'returned_loss' from now on.",
-                        type(self._trainer.lightning_module).__name__,
+                        type(self._module).__name__,
                     )
                 if mean is not None:
                     values.setdefault(self._own, mean)
@@ -378,7 +379,7 @@ class _Fit:
 
     @property
     def _is_automatic(self) -> bool:
-        return bool(self._trainer.lightning_module.automatic_optimization)
+        return bool(self._module.automatic_optimization)
 
     @property
     def _training(self) -> Any:
@@ -515,7 +516,7 @@ def _are_alike(one: float, other: float) -> bool:
 def _samples(batch: Any) -> int | None:
     """Return how many samples a batch has: the length of its first tensor."""
     if isinstance(batch, Tensor):
-        return len(batch) or None if batch.ndim else None
+        return int(batch.shape[0]) or None if batch.ndim else None
     if isinstance(batch, (list, tuple, Mapping)):
         for part in batch.values() if isinstance(batch, Mapping) else batch:
             found = _samples(part)

@@ -30,7 +30,6 @@ from ..resuming import resumption
 from ..run import Run
 from ..scalars import rates, scalar
 from ..series import Granularity, Kind, Series, Split
-from ..watching import counted
 
 check_version("transformers", transformers.__version__, at_least="5", below="6")
 
@@ -329,7 +328,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         self._hear(loss, inputs)
         return loss
 
-    @counted
+    @harmless_for_batches
     def _hear(self, loss: Any, inputs: Any) -> None:
         if self._shares is not None:
             try:
