@@ -977,7 +977,7 @@ def test_no_failure_of_ours_ends_a_fit(monkeypatch: pytest.MonkeyPatch, caplog: 
     def fails(_: Any) -> int:
         raise RuntimeError("no size")
 
-    monkeypatch.setattr(adapter, "find_bs", fails)
+    monkeypatch.setattr(adapter, "_samples", fails)
     learn = learner()
     learn.fit(2, cbs=(watch := callback()))
     assert len(learn.recorder.values) == 2
