@@ -14,7 +14,7 @@ const SHORTENED = `
   timeline lastStep rewritten nearest position placement reaches markPlace borders blockHas blockLowest blockHighest
   isHole extent lowest highest settled heard lowPositive nonPositive colour smoothed shownByDefault beneath marker dash
   isRaw lines palette expected strands sample clipped schedule release spans marks columns purpose resumed watching
-  validating remaining elapsed batches
+  validating remaining elapsed batches panel kind axis shown generation settings started point
 `;
 const folder = process.argv[2] ?? here("../epochwidget/static");
 

@@ -39,6 +39,8 @@ const LARGEST_SMALL_PLOT = 220;
 const SPARKLINE = 36;
 // What a panel needs beside its plot: its head and the distance to the next.
 const PANEL_HEAD = 34;
+// Numbers that change more often are not read, and each costs a layout of the notebook. In milliseconds.
+const READABLE = 250;
 // While it is followed, the newest point stands at this part of the plot.
 const NEWEST = 0.95;
 
@@ -87,6 +89,9 @@ export class View {
   /** Ends what this view keeps going while it is in the page; null while it sleeps. */
   #awake: AbortController | null = null;
   #frame = 0;
+  /** When the numbers in words were last shown, on the page's monotonic clock, and what shows the newest of them. */
+  #worded = Number.NEGATIVE_INFINITY;
+  #wording = 0;
   /** The card's width, as it was when it changed: to ask for it in the midst of changes costs a layout. */
   #width = 0;
   #gone = false;
@@ -148,7 +153,7 @@ export class View {
     if (this.#frame !== 0 || this.#awake === null) return;
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
-      this.#render();
+      this.#render(this.#isWordy());
     });
   }
 
@@ -158,6 +163,14 @@ export class View {
     this.#size.disconnect();
     this.#sleep();
     this.root.remove();
+  }
+
+  /** Whether the numbers are to be shown in words with what is drawn now; else they come soon. */
+  #isWordy(): boolean {
+    if (performance.now() - this.#worded >= READABLE) return true;
+    clearTimeout(this.#wording);
+    this.#wording = window.setTimeout(() => this.schedule(), READABLE);
+    return false;
   }
 
   #resized(): void {
@@ -192,6 +205,7 @@ export class View {
     this.#awake = null;
     if (this.#frame !== 0) cancelAnimationFrame(this.#frame);
     this.#frame = 0;
+    clearTimeout(this.#wording);
     this.#tooltip.hide();
     for (const figure of this.#figures.values()) figure.release();
   }
@@ -207,10 +221,15 @@ export class View {
     this.#header.update(first?.run ?? null, title, performance.now());
   }
 
-  #render(): void {
+  /** @param words - whether with the numbers in words, which lag a little behind while a run goes on */
+  #render(words = true): void {
     const focused = document.activeElement;
     const had = focused instanceof HTMLElement && this.root.contains(focused);
-    this.#renderAll();
+    if (words) {
+      clearTimeout(this.#wording);
+      this.#worded = performance.now();
+    }
+    this.#renderAll(words);
     if (had) this.#keepFocus(focused);
   }
 
@@ -234,7 +253,7 @@ export class View {
     } else if (document.activeElement !== focused) focused.focus({ preventScroll: true });
   }
 
-  #renderAll(): void {
+  #renderAll(words: boolean): void {
     const awake = this.#awake !== null && this.root.isConnected;
     const settings = this.#settings;
     const runs = shownRuns(this.#store, settings);
@@ -248,7 +267,7 @@ export class View {
     // A run of epochs alone has no steps: it stands beside others only where these are drawn over epochs, too.
     const first = shown[0];
     this.#shown = shown.filter(({ timeline }) => timeline.axis === first?.timeline.axis);
-    this.#showHeader();
+    if (words) this.#showHeader();
     this.#runs.update(this.#store, runs, settings);
     this.#controls.root.hidden = first === undefined || settings.compact;
     this.#empty.hidden = first !== undefined;
@@ -277,6 +296,7 @@ export class View {
       marks: first.run.allMarks().sort((a, b) => first.timeline.markPlace(a) - first.timeline.markPlace(b)),
       titles: open.map(({ title }) => title),
       detail: this.#detail,
+      words,
     };
     const isOver = first.run.facts.status !== "running";
     const nothing = isOver ? "No values were logged." : "Waiting for the first batch.";

@@ -29,6 +29,8 @@ export interface Scene {
   /** The titles of all open panels in their order. */
   readonly titles: readonly string[];
   readonly detail: Detail;
+  /** Whether the legends are to have the newest values. */
+  readonly words: boolean;
 }
 
 /** What a panel tells its view. */
@@ -111,6 +113,7 @@ export class PanelFigure {
 
   /** Shows a panel, all but its plot. */
   update(panel: Panel, scene: Scene, height: number): void {
+    const isKnown = this.#panel?.lines.length === panel.lines.length;
     this.#panel = panel;
     this.#scene = scene;
     this.#height = height;
@@ -125,6 +128,7 @@ export class PanelFigure {
     setAttribute(this.#enlarge, "aria-pressed", String(large));
     // The room is taken before there is a plot, so nothing jumps when it comes.
     this.#host.style.height = `${height}px`;
+    if (!scene.words && isKnown) return;
     setText(this.#summary, summaryOf(panel, scene));
     this.#updateLegend();
   }
