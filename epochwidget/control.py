@@ -7,6 +7,10 @@ kernels have no such channel, and there a question waits.
 
 A question is data from outside, and nothing but what stands here is taken from it::
 
+    {"type": "stop",         the run is to end, see `Stop`
+     "run": text,            the run's identifier
+     "after": text}          "batch" or "epoch"
+
     {"type": "detail",       what stands at some points, see `Detail`
      "question": n,          its number, which the answer repeats
      "run": text,            the run's identifier
@@ -18,9 +22,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from . import shell
+from .series import Granularity
 from .wire import MESSAGE_POINTS
 
 _RANGES = 8
@@ -28,6 +33,10 @@ _RANGES = 8
 _LARGEST = 2**53
 
 _log = logging.getLogger("epochwidget")
+#: How a page makes a kernel hear it. ``"control"``: over that channel, at all times. ``"interrupt"``: by a message
+#: while no cell runs, else by an interrupt, see `interrupts`. ``"message"``: while no cell runs, and not otherwise.
+Reach = Literal["control", "interrupt", "message"]
+
 _listeners: dict[str, Callable[[Any], None]] = {}
 
 
@@ -40,8 +49,15 @@ class Detail(NamedTuple):
     ranges: list[tuple[int, int, int]]
 
 
-def read(content: object) -> Detail | None:
-    """Return the question that a message from the page holds, or None if it is none.
+class Stop(NamedTuple):
+    """The wish that a run ends after the present batch, or after the present epoch."""
+
+    run: str
+    after: Granularity
+
+
+def read(content: object) -> Detail | Stop | None:
+    """Return the question or the wish that a message from the page holds, or None if it is none.
 
     Parameters
     ----------
@@ -49,6 +65,8 @@ def read(content: object) -> Detail | None:
         Anything; it may come from a page that is not ours.
     """
     match content:
+        case {"type": "stop", "run": str(run), "after": "batch" | "epoch" as after}:
+            return Stop(run, after)
         case {"type": "detail", "question": question, "run": str(run), "generation": generation, "ranges": list(asked)}:
             ranges = [_range(one) for one in asked[: _RANGES + 1]]
             if _is_count(question) and _is_count(generation) and 0 < len(ranges) <= _RANGES and None not in ranges:
@@ -67,6 +85,19 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value <= _LARGEST
 
 
+def reach() -> Reach:
+    """Return how a page reaches this kernel."""
+    if _handlers() is not None:
+        return "control"
+    return "interrupt" if getattr(shell.present(), "kernel", None) is not None else "message"
+
+
+def _handlers() -> dict[str, Any] | None:
+    # No documented part of ipykernel, so it may not be there.
+    found = getattr(getattr(shell.present(), "kernel", None), "control_handlers", None)
+    return found if isinstance(found, dict) else None
+
+
 def listen(uid: str, hear: Callable[[Any], None]) -> None:
     """Let `hear` have the content of each message to a widget on the control channel.
 
@@ -78,8 +109,8 @@ def listen(uid: str, hear: Callable[[Any], None]) -> None:
         Called in the thread of the control channel, on which interrupts wait: it has to return at once.
     """
     _listeners[uid] = hear
-    handlers = getattr(getattr(shell.present(), "kernel", None), "control_handlers", None)
-    if isinstance(handlers, dict):
+    handlers = _handlers()
+    if handlers is not None:
         handlers.setdefault("comm_msg", _handle)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args, overload
 
 import numpy as np
 
@@ -154,6 +154,11 @@ class History:
         each epoch that has values of validation. What else was done in that time is in it.
     cost : Cost
         Where those who watch the run count what they take.
+    stopping : "batch", "epoch" or None
+        After what the training was asked to end, see `stop`.
+    stoppable : "batch", "epoch" or None
+        After what it ends once it is asked: as soon as after each batch, or only after each epoch. None as long as
+        nobody knows that it looks.
     max_points : int or None
         How many points are kept of each series of batches, 1,000 or more, or None for all. Where they become more,
         older ones are merged into buckets, of each of which the lowest and the highest point and the first that is no
@@ -170,6 +175,8 @@ class History:
         self.purpose: Purpose = started.purpose
         self.status: Status = "running"
         self.error: str | None = None
+        self.stopping: Granularity | None = None
+        self.stoppable: Granularity | None = None
         self.batch = Table(self, "batch")
         self.epoch = Table(self, "epoch")
         self.points: list[Points] = []
@@ -283,6 +290,28 @@ class History:
         out the batch's own values.
         """
         return self.cost.seconds
+
+    def stop(self, after: Granularity = "batch") -> None:
+        """Ask the training to end, as the button in the page does: ``ew.runs[-1].stop()``.
+
+        It ends in its framework's own way, so that the model is whole and what comes after the training runs. A loop of
+        one's own ends through `Run.epochs` and `Run.batches`, or by looking at `Run.stopping`. What was asked of a run
+        that is over is forgotten.
+
+        Parameters
+        ----------
+        after
+            ``"batch"``: as soon as the present batch has ended. ``"epoch"``: with the present epoch.
+
+        Raises
+        ------
+        ValueError
+            If `after` is neither.
+        """
+        if after not in get_args(Granularity):
+            raise ValueError(f"stop(after=...) has to be 'batch' or 'epoch', got {after!r}.")
+        if self.status == "running" and self.stopping != "batch":
+            self.stopping = after
 
     def plot(
         self,

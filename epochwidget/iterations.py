@@ -69,6 +69,7 @@ class Iterations:
     ) -> None:
         self.run = Run(name, epochs=None if resume is not None else end or None, bus=bus, resume=resume)
         self.run.lives_within_call(lambda: None)
+        self.run.is_stoppable("epoch")
         self._next, self._end = first, end
         self._begun: int | None = None
         self._trained_on = {*trained_on, *_TRAIN}
@@ -125,6 +126,13 @@ class Iterations:
         self._next = iteration + 1
         if self._is_done and self._lifetime is None:
             self.run.end()
+
+    def stops(self) -> bool:
+        """Tell whether the training is to end after this iteration, for somebody has asked for that; then it has to."""
+        if self.run.status != "running" or self._is_done or not self.run.stops_after("epoch"):
+            return False
+        self.run.end()
+        return True
 
     def complete(self) -> None:
         """End the run at the end of its training; before the last iteration that is an early stop."""

@@ -124,6 +124,8 @@ class Run:
         self._in_epochs = False
         self._epochs_done = False
         self._before_end: list[Callable[[], object]] = []
+        # Whether the training was told that it is to end because somebody asked for that.
+        self._is_told_to_stop = False
         self._batch: dict[str, Any] | None = None
         self._batch_size: float | None = None
         #: The first epoch of this handle's, and by how much it differs from how a framework counts it, once known.
@@ -163,6 +165,7 @@ class Run:
         self._epoch_due = self._first_epoch
         self._shift = None
         self._origin -= at
+        history.stopping = history.stoppable = None  # that was the training before
         self.bus.emit(RunResumed(self.id, self._step, at, time.time(), former.epoch, self._planned))
         self._planned = history.epochs
         return history
@@ -183,6 +186,25 @@ class Run:
     def step(self) -> int:
         """How many batches have ended."""
         return self._step
+
+    def stop(self, after: Granularity = "batch") -> None:
+        """Ask the training to end after the present batch, or after the present epoch; see `History.stop`."""
+        self.history.stop(after)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the loop is to end here, because somebody clicked Stop or called `stop`.
+
+        `epochs` and `batches` end by themselves then. A loop without them asks after each batch, or each epoch::
+
+            run.log(loss=loss)
+            if run.stopping:
+                break
+
+        Where the run was to end with an epoch this is true once `log_epoch` has ended that.
+        """
+        self.is_stoppable("batch")
+        return self.stops_after("batch" if self._epoch is not None else "epoch")
 
     @property
     def epochs_done(self) -> bool:
@@ -231,6 +253,7 @@ class Run:
         if not plan or plan.step != 1 or plan.start < 0:
             raise ValueError(f"A range of epochs counts up from 0 or more by one, got {epochs!r}.")
         self._check_running("epochs")
+        self.is_stoppable("epoch")
         self._planned = plan[-1] + 1
         self._epochs_done = False
         return self._go_through(plan)
@@ -245,6 +268,8 @@ class Run:
             # decides whether this one counts.
             self._begin_due_epoch()
             self._close_epoch()
+            if epoch != plan[-1] and self.stops_after("epoch"):
+                break
         self._in_epochs = False
         self._epochs_done = True
 
@@ -255,6 +280,7 @@ class Run:
         `batches` knows its length, the page knows the progress.
         """
         self._check_running("batches")
+        self.is_stoppable("batch")
         if not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
             raise TypeError(f"run.batches() needs the batches themselves, as a DataLoader or a list, got {batches!r}.")
         try:
@@ -278,6 +304,8 @@ class Run:
                 yield batch
                 if self._batch is values:
                     self._close_batch()
+                if self.history.stopping is not None and self.stops_after("batch"):
+                    break
             if not self._in_epochs:
                 self._epoch_counted = self._epoch_walked = True
         finally:
@@ -387,6 +415,8 @@ class Run:
         self._leave_batch()
         if status == "completed" or self._epoch_values:
             self._close_epoch()
+        if status == "completed" and self._is_told_to_stop:
+            status = "stopped"
         self._status = status
         text = None if error is None else _one_line(error)
         self.bus.emit(RunEnded(self.id, self._step, self._now(), status, text))
@@ -417,6 +447,22 @@ class Run:
         """
         self._before_end.append(before_end)
         cell.watch(self, within_call=True)
+
+    def is_stoppable(self, after: Granularity) -> None:
+        """Say that the training looks at `stops_after`, after each batch or only after each epoch."""
+        if self.history.stoppable != "batch":
+            self.history.stoppable = after
+
+    def stops_after(self, ended: Granularity) -> bool:
+        """Tell whether the training is to end now that a batch, or an epoch, has ended; then it has to.
+
+        A run that completes after this was true is one that was stopped.
+        """
+        asked = self.history.stopping
+        if asked is None or (asked == "epoch" and ended == "batch"):
+            return False
+        self._is_told_to_stop = True
+        return True
 
     def declare(
         self,

@@ -18,7 +18,7 @@ from uuid import uuid4
 import anywidget
 import traitlets
 
-from . import cell, control, outputs, wire
+from . import cell, control, interrupts, outputs, wire
 from .bus import Bus, chosen
 from .errors import checked_path, unknown_keywords
 from .events import RunEnded, RunLoaded, RunResumed, RunStarted
@@ -141,6 +141,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
     _snapshot = traitlets.Bytes(b"").tag(sync=True)
     # To whom a page speaks on the kernel's control channel.
     _uid = traitlets.Unicode().tag(sync=True)
+    _reach = traitlets.Unicode().tag(sync=True)
     # Until it follows a bus there is nothing to close, though ipywidgets closes what it forgets, and does so wherever
     # garbage is collected.
     _closed = Signal()
@@ -171,7 +172,7 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         self._snapshot_due = False
         # What the page asked and has no answer yet; of more than it ever asks at once the oldest are left out.
         self._questions: deque[control.Detail] = deque(maxlen=16)
-        super().__init__(**view, _uid=uuid4().hex)
+        super().__init__(**view, _uid=uuid4().hex, _reach=control.reach())
         self._closed = Signal()
         self._bus.subscribe(self._run_started, RunStarted, RunResumed)
         self._bus.subscribe(self._run_ended, RunEnded, RunLoaded)
@@ -340,7 +341,11 @@ class EpochWidget(Settings, anywidget.AnyWidget):
         self._outputs.forget(cell_id)
         self._out_of_sight = not self._cells
 
-    def _run_started(self, _event: RunStarted | RunResumed) -> None:
+    def _run_started(self, event: RunStarted | RunResumed) -> None:
+        if self._reach == "interrupt":
+            for history in self._shown():
+                if history.run == event.run:
+                    interrupts.guard(history)
         # marimo takes off the page what a cell showed before it runs the cell again, and tells nobody.
         if getattr(self.comm, "_closed", False):
             self.close()
@@ -381,10 +386,16 @@ class EpochWidget(Settings, anywidget.AnyWidget):
 
     def _hear(self, content: Any) -> None:
         """Take in what the page asks, in whatever thread; the sender answers, for this one may be needed."""
-        question = control.read(content)
-        if question is not None and not self._closed.is_set():
-            self._questions.append(question)
-            self._start_sender()
+        asked = control.read(content)
+        if asked is None or self._closed.is_set():
+            return
+        if isinstance(asked, control.Stop):
+            for history in self._shown():
+                if history.run == asked.run:
+                    history.stop(asked.after)
+        else:
+            self._questions.append(asked)
+        self._start_sender()
 
     def _answer(self) -> None:
         while self._questions:

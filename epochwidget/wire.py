@@ -37,6 +37,8 @@ The header is ``{"runs": [RUN, ...]}``, and a RUN is::
     name       text from the person, never to be trusted as markup
     status     "running", "completed", "stopped" or "failed"
     error      text or null: what made it fail, one line
+    stoppable  "batch" or "epoch": after what the training ends once it is asked to; null if it does not look
+    stopping   "batch" or "epoch": after what it was asked to end; null if it was not
     purpose    "training", or "lr search" for a run that is to be drawn over its learning rate
     started    seconds since 1970
     elapsed    seconds it has taken; what passed between its end and its going on is not in it. 0 in a run that was
@@ -112,6 +114,7 @@ from .columns import Floats
 from .history import History, Parts
 from .panels import label, panel
 from .points import Points
+from .series import Granularity
 from .spikes import are_many, extremes
 
 VERSION = 1
@@ -142,7 +145,7 @@ class Sent:
     points: dict[int, int] = field(default_factory=dict)
     spans: int = 0
     marks: int = 0
-    status: str = ""
+    state: tuple[str, Granularity | None, Granularity | None] | None = None
 
 
 class _Frame:
@@ -207,9 +210,10 @@ def append(history: History, sent: Sent) -> bytes | None:
             start = int(points.indices(at + count - 1, at + count)[0]) + 1
         sent.points[number] = start
     new = run["columns"] or run["series"] or run["marks"]["items"] or len(spans) > sent.spans
-    if not new and not dropped and run["status"] == sent.status:
+    state = _state(run)
+    if not new and not dropped and state == sent.state:
         return None
-    sent.spans, sent.marks, sent.status = len(spans), len(marks), run["status"]
+    sent.spans, sent.marks, sent.state = len(spans), len(marks), state
     frame.runs.append(run)
     return frame.encode()
 
@@ -311,7 +315,7 @@ def snapshot(histories: Iterable[History], limit: int = SNAPSHOT_LIMIT) -> tuple
     share = _share(lengths, max(room + reserved, 0) // _NUMBER)
     complete: dict[str, Sent] = {}
     for parts, run, numbered in reversed(described):
-        sent = Sent(parts.generation, spans=len(parts.spans), marks=len(parts.marks), status=run["status"])
+        sent = Sent(parts.generation, spans=len(parts.spans), marks=len(parts.marks), state=_state(run))
         whole = len(numbered) == len(parts.points) and run["spans"]["start"] == 0 and run["marks"]["start"] == 0
         for number, points in numbered:
             count = len(points)
@@ -337,6 +341,8 @@ def _describe(history: History, parts: Parts) -> dict[str, Any]:
         "name": history.title,
         "status": history.status,
         "error": history.error,
+        "stoppable": history.stoppable,
+        "stopping": history.stopping,
         "purpose": history.purpose,
         "started": history.started,
         "elapsed": round(history.elapsed, 3),
@@ -354,6 +360,11 @@ def _describe(history: History, parts: Parts) -> dict[str, Any]:
         "series": [],
         "columns": [],
     }
+
+
+def _state(run: dict[str, Any]) -> tuple[str, Granularity | None, Granularity | None]:
+    """Return what of a run's description is told at once, be there a new point or not."""
+    return run["status"], run["stoppable"], run["stopping"]
 
 
 def _spans(spans: list[Any], start: int) -> dict[str, Any]:

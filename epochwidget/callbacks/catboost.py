@@ -113,8 +113,8 @@ class EpochCallback:
             if self._iterations is not None:
                 self._iterations.run.end_by(interrupt)
             raise
-        # Anything else would stop the training.
-        return True
+        # Anything that is not true stops the training.
+        return self._iterations is None or not self._iterations.stops()
 
     def _begun(self, first: int) -> Iterations:
         if self._iterations is not None:

@@ -25,7 +25,7 @@ from weakref import ReferenceType, ref
 import fastai
 import numpy as np
 import torch
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 from fastai.learner import Recorder
 from fastai.torch_core import find_bs, get_model, rank_distrib
 
@@ -36,7 +36,7 @@ from ..history import History
 from ..resuming import resumption
 from ..run import Run
 from ..scalars import scalar
-from ..series import Kind, Series, Split
+from ..series import Granularity, Kind, Series, Split
 
 check_version("fastai", fastai.__version__, at_least="2.7", below="3")
 
@@ -168,8 +168,21 @@ class EpochCallback(Callback):  # type: ignore[misc]
             learn = self.learn  # None once this was taken out, as one that was given twice is
             if learn is not None and learn.training and self.run and self.run_train:
                 getattr(self, event_name)()
-        elif hasattr(type(self), event_name):
+                if event_name == "after_batch":
+                    self._stop_after("batch")
+            return
+        if event_name == "before_epoch":  # what saves the model comes after this callback at the end of the one before
+            self._stop_after("epoch")
+        if hasattr(type(self), event_name):
             self._hear(event_name)
+
+    def _stop_after(self, ended: Granularity) -> None:
+        """End the fit if that was asked for, as fastai's own callbacks do: the hooks of its end are called."""
+        run = self._run
+        if run is None or run.history.stopping is None or not self._is_watching:
+            return
+        if run.stops_after(ended):
+            raise CancelFitException
 
     @harmless
     def _hear(self, event_name: str) -> None:
@@ -236,7 +249,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
             self._end_batch()
             if self._reported:  # the epoch's training was over
                 self._end_epoch()
-            if self.history.purpose == "training":
+            if self.history.purpose == "training" and self.history.stopping is None:
                 self._the_run.mark(_who_ended(sys.exception()))
             self._come_after_savers()
 
@@ -288,6 +301,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self._run = run = Run(name, bus=self._bus, purpose=purpose, resume=former)
         self._forget()
         run.lives_within_call(self._finish)
+        run.is_stoppable("batch")
         run.declare("smooth_loss", metric="loss", kind="smoothed")
         for group in range(len(learn.opt.hypers)):
             run.declare(_of_group("mom", group), metric="momentum", kind="batch")

@@ -260,6 +260,7 @@ class EpochCallback:
                 values[label] = number
         self._end_batch(trainer, values)
         self._hand_over_evaluations()
+        self._stop_after("batch", trainer)
 
     @harmless
     def _epoch_completed(self, trainer: Engine) -> None:
@@ -284,6 +285,13 @@ class EpochCallback:
                 self._due.setdefault(part, number)
         self._epoch_over = True
         self._ended = perf_counter()
+        if trainer.state.epoch != trainer.state.max_epochs:
+            self._stop_after("epoch", trainer)
+
+    def _stop_after(self, ended: Granularity, trainer: Engine) -> None:
+        """End the training if that was asked for, in Ignite's own way."""
+        if self._run is not None and self._run.history.stopping is not None and self._run.stops_after(ended):
+            trainer.terminate()
 
     @harmless
     def _interrupted(self, trainer: Engine) -> None:
@@ -295,7 +303,7 @@ class EpochCallback:
         if self._run is None or self._run.status != "running":
             return
         iterations = getattr(trainer.state, "max_iters", None)
-        if iterations is None or trainer.state.iteration < iterations:
+        if self._run.history.stopping is None and (iterations is None or trainer.state.iteration < iterations):
             self._run.mark("terminated")
         if trainer.should_terminate == "skip_completed":
             self._run.end()
@@ -367,6 +375,7 @@ class EpochCallback:
         self._run = Run(self._name, bus=self._bus, purpose="lr search" if searches else "training", resume=former)
         self._first = self._run.step
         self._run.lives_within_call(self._finish)
+        self._run.is_stoppable("batch")
 
     def _resume(self, trainer: Engine) -> None:
         """Begin a run where none is going on: an interrupted one goes on without its ``STARTED``."""

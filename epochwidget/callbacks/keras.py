@@ -176,7 +176,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._trained = self.model
         _take_off(self.model)  # what an interrupt may have left there of an earlier run
         self._watch(fit)
-        if not is_of_keras:
+        if is_of_keras:  # a loop of somebody's own need not look at `stop_training`
+            self._run.is_stoppable("batch")
+        else:
             _hear_ends_at_once(fit)
 
     def _watch(self, fit: Any) -> None:
@@ -207,6 +209,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self._step is None or self._step.is_expecting:
             self._take_logs(batch, logs or {})
+        run = self._run
+        if run is not None and run.history.stopping is not None and run.stops_after("batch"):
+            self.model.stop_training = True
 
     @harmless_for_batches
     def _begin_batch(self, batch: int) -> None:
@@ -262,6 +267,9 @@ class EpochCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 # What a step of the person's own returned is mostly that of the last batch.
                 self._the_run.declare(name, metric=name, kind="reported" if own else "epoch", granularity="epoch")
         self._the_run.end_epoch(values)
+        epochs = self.params.get("epochs")
+        if (epochs is None or epoch + 1 < epochs) and self._the_run.stops_after("epoch"):
+            self.model.stop_training = True
 
     @harmless
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 import lightgbm
+from lightgbm.callback import EarlyStopException
 
 from ..bus import Bus, chosen
 from ..errors import check_version, checked_name, unknown_keywords
@@ -84,6 +85,7 @@ class EpochCallback:
         self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._iterations: Iterations | None = None
         self._harmless = Harmless()
+        self._stops_last = False
         # LightGBM sorts callbacks by this. One that stops the training keeps the iteration from those after it.
         self.order = -math.inf
         self.before_iteration = False
@@ -111,6 +113,13 @@ class EpochCallback:
             if env.iteration == env.begin_iteration or self._iterations is None:
                 self._iterations = self._begun(env)
             self._iterations.ended(env.iteration, _results(env.evaluation_result_list), rate=_learning_rate(env))
+        if not self._stops_last:
+            self._stop_if_asked(env)
+
+    def _stop_if_asked(self, env: Any) -> None:
+        """End the training if that was asked for, as LightGBM's own callbacks do."""
+        if self._iterations is not None and self._iterations.stops():
+            raise EarlyStopException(env.iteration, env.evaluation_result_list)
 
     def _begun(self, env: Any) -> Iterations:
         if self._iterations is not None:
@@ -128,9 +137,14 @@ class EpochCallback:
         )
         # No hook tells of the end, nor of an early stop: that is an exception of a callback after this one, which
         # leaves the model with another best iteration.
-        call, best = _of_call(), model.best_iteration
+        call, callbacks = _of_call()
+        best = model.best_iteration
         if call is not None:
             iterations.lasts_as_long_as(call, lambda: model.best_iteration != best)
+        # Whoever stops comes last, for those behind it are not told of the iteration.
+        self._stops_last = callbacks is not None
+        if callbacks is not None:
+            callbacks.append(self._stop_if_asked)
         return iterations
 
 
@@ -142,14 +156,15 @@ def _results(evaluated: Any) -> Iterator[Result]:
         yield Result(of, metric, value, more[1] if len(more) > 1 else None)
 
 
-def _of_call() -> Any:
-    """Return an object that lives as long as the call that trains, or None."""
+def _of_call() -> tuple[Any, list[Any] | None]:
+    """Return an object that lives as long as the call that trains, and its list of callbacks; None if not found."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__") == "lightgbm.engine" and "callbacks_set" in frame.f_locals:
-            return frame.f_locals["callbacks_set"]
+            callbacks = frame.f_locals.get("callbacks_after_iter")
+            return frame.f_locals["callbacks_set"], callbacks if isinstance(callbacks, list) else None
         frame = frame.f_back
-    return None
+    return None, None
 
 
 def _learning_rate(env: Any) -> float | None:

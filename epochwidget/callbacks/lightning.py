@@ -169,6 +169,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if fit := self._open_fit:
             fit.leave_batch(outputs, batch)
+            if fit.history.stopping is not None and fit.run.stops_after("batch"):
+                fit.stop()
 
     @harmless
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
@@ -184,6 +186,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         if fit := self._open_fit:
             fit.leave_epoch()
+            if trainer.current_epoch + 1 != trainer.max_epochs and fit.run.stops_after("epoch"):
+                fit.stop()
 
     @harmless
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
@@ -201,6 +205,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
             fit.end_epoch()
             if trainer.should_stop and any(fit.was_stopped_by(one) for one in trainer.early_stopping_callbacks):
                 fit.run.mark("early stopping")
+
+            fit.put_back()
 
     @harmless
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -261,7 +267,24 @@ class _Fit:
         self._evaluation: dict[str, float] = {}
         # When the last of what an epoch's end waits for had come.
         self._idle_since: float | None = None
+        # The least of epochs and of steps that the person wants, while a stop goes before that.
+        self._least: tuple[Any, Any] | None = None
         run.lives_within_call(self.end_epoch)
+        run.is_stoppable("batch")
+
+    def stop(self) -> None:
+        """End the training with this batch, or epoch, as Lightning does: ``trainer.should_stop``."""
+        loop = self._trainer.fit_loop
+        if self._least is None:
+            self._least = loop.min_epochs, loop.epoch_loop.min_steps
+            loop.min_epochs = loop.epoch_loop.min_steps = None
+        self._trainer.should_stop = True
+
+    def put_back(self) -> None:
+        """Leave the trainer as it was given, for its next ``fit``."""
+        if self._least is not None:
+            loop = self._trainer.fit_loop
+            (loop.min_epochs, loop.epoch_loop.min_steps), self._least = self._least, None
 
     def begin_batch(self, index: int) -> None:
         """Begin a batch, and an epoch if there is none."""

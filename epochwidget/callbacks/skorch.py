@@ -174,12 +174,15 @@ class EpochCallback(Callback):  # type: ignore[misc]
                 values[name] = number
         values.update(self.rates_)
         self.run_.batch_ended(values, size=row.get("train_batch_size"))
+        self._stop_after("batch")
 
     @harmless
     def on_epoch_end(self, net: NeuralNet, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:
         # Callbacks after this one have their scores yet to record: the epoch is closed when the next begins.
         self.told_ = True
         self.ended_ = perf_counter()
+        if self.planned_ is None or len(net.history) < self.planned_:
+            self._stop_after("epoch")
 
     @harmless
     def on_train_end(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: N803
@@ -195,6 +198,11 @@ class EpochCallback(Callback):  # type: ignore[misc]
 
     # ------------------------------------------------------------------------------------------------------------
 
+    def _stop_after(self, ended: Granularity) -> None:
+        """End the fit if that was asked for, as skorch's own callbacks do: ``fit`` takes an interrupt for its end."""
+        if self.run_ is not None and self.run_.history.stopping is not None and self.run_.stops_after(ended):
+            raise KeyboardInterrupt
+
     def _check(self) -> None:
         if self.name is not None:
             checked_name("The name of a run", self.name)
@@ -207,6 +215,7 @@ class EpochCallback(Callback):  # type: ignore[misc]
         self._forget()
         self.run_ = Run(self.name or _name(net), bus=chosen(self.bus, "EpochCallback"), resume=self.resumption_)
         self.run_.lives_within_call(self._close_epoch)
+        self.run_.is_stoppable("batch")
 
     def _close_epoch(self) -> None:
         """Put the values of the epoch on the bus if it has come to its end."""

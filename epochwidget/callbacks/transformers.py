@@ -198,6 +198,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         name = self._name or str(state.trial_name or args.run_name or "").strip() or type(kwargs.get("model")).__name__
         self._run = Run(name, bus=self._bus, resume=self._resumption)
         self._run.lives_within_call(self._finish)
+        self._run.is_stoppable("batch")
         self._resumed = state.global_step
         self._offset = self._run.step - state.global_step
         self._epoch_length = _steps_per_epoch(args, kwargs.get("train_dataloader"))
@@ -250,6 +251,9 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
             counts = [count for count in self._samples if count is not None]
             self._size = sum(counts) if len(counts) == len(shares) else None
         self._ended = perf_counter()
+        run = self._run
+        if run is not None and run.history.stopping is not None and run.stops_after("batch"):
+            control.should_training_stop = True
 
     @harmless
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -280,6 +284,8 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._idle_since = perf_counter()
         self._epoch_over = True  # its evaluation is yet to come
+        if (run := self._open) is not None and state.global_step < state.max_steps and run.stops_after("epoch"):
+            control.should_training_stop = True
 
     @harmless
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -292,7 +298,7 @@ class EpochCallback(TrainerCallback):  # type: ignore[misc]
         if run is None:
             return
         self._hand_over()
-        if state.global_step < state.max_steps:
+        if state.global_step < state.max_steps and run.history.stopping is None:
             run.mark("stopped early")
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
             best = state.best_global_step or 0

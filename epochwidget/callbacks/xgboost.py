@@ -136,7 +136,7 @@ class EpochCallback(TrainingCallback):  # type: ignore[misc]
     def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Any]) -> bool:
         with self._harmless:
             self._end_iteration(epoch)
-        return False
+        return self._iterations is not None and self._iterations.stops()
 
     @counted
     def after_training(self, model: Any) -> Any:

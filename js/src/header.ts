@@ -1,8 +1,9 @@
 /** The head of the card: what is being trained, how far it is, how long it takes. */
-import { element, on, setAttribute, setText } from "./element";
+import { element, on, setAttribute, setHidden, setText } from "./element";
 import { count, duration } from "./format";
+import type { Stopper } from "./stop";
 import { known, type Run } from "./store";
-import type { RunFacts } from "./wire";
+import type { Granularity, RunFacts } from "./wire";
 
 /** The word for each state of a run. */
 export const STATE_WORDS = {
@@ -21,6 +22,18 @@ export class Header {
   readonly #epoch = element("span", "ew-epoch");
   readonly #batch = element("span", "ew-quiet ew-batch");
   readonly #time = element("span", "ew-quiet ew-time");
+  readonly #stops = (["batch", "epoch"] as const).map((after) => {
+    const button = element(
+      "button",
+      "ew-stop",
+      { type: "button" },
+      after === "batch" ? "Stop now" : "Stop after epoch",
+    );
+    on(button, "click", () => {
+      if (this.#run !== null && button.ariaDisabled !== "true") this.#stopper.ask(this.#run, after);
+    });
+    return { button, after };
+  });
   readonly #alarm = element("button", "ew-alarm", { type: "button", hidden: "" });
   readonly #bar = element("div", "ew-bar");
   readonly #progress = element(
@@ -30,10 +43,13 @@ export class Header {
     this.#bar,
   );
 
+  readonly #stopper: Stopper;
+  #run: Run | null = null;
   #fault: { readonly step: number; readonly panel: string } = { step: 0, panel: "" };
 
   /** @param goTo - shows the surroundings of a step, on the panel of a metric */
-  constructor(goTo: (step: number, metric: string) => void) {
+  constructor(goTo: (step: number, metric: string) => void, stopper: Stopper) {
+    this.#stopper = stopper;
     on(this.#alarm, "click", () => goTo(this.#fault.step, this.#fault.panel));
     const line = element(
       "div",
@@ -45,6 +61,7 @@ export class Header {
       this.#batch,
       this.#time,
       this.#alarm,
+      element("span", "ew-stops", {}, ...this.#stops.map(({ button }) => button)),
     );
     this.root = element("div", "ew-header", {}, line, this.#progress);
   }
@@ -59,6 +76,8 @@ export class Header {
     setAttribute(this.#title, "title", name);
     this.root.hidden = run === null && title === "";
     this.#progress.hidden = run === null;
+    this.#run = run;
+    for (const { button, after } of this.#stops) this.#offer(button, after);
     if (run === null) {
       for (const part of [this.#state, this.#epoch, this.#batch, this.#time]) setText(part, "");
       this.#dot.dataset.state = "none";
@@ -68,7 +87,7 @@ export class Header {
     const { facts } = run;
     this.#dot.dataset.state = facts.status;
     this.#progress.dataset.state = facts.status;
-    const state = stateText(facts);
+    const state = this.#stopper.tells(run) || stateText(run);
     setText(this.#state, state);
     setAttribute(this.#state, "title", facts.status === "failed" ? state : null);
     setText(this.#epoch, epochText(facts));
@@ -85,6 +104,29 @@ export class Header {
     this.#showProgress(progressOf(run), `${epochText(facts)}, ${batchText(facts)}`);
   }
 
+  /** Offers to end the run, where that is possible and not on its way already. */
+  #offer(button: HTMLButtonElement, after: Granularity): void {
+    const run = this.#run;
+    const { status, stoppable, epoch } = run?.facts ?? { status: "completed", stoppable: null, epoch: null };
+    const asked = run === null ? null : this.#stopper.askedFor(run);
+    // What looks only after each epoch, as boosting does, has nothing to stop before.
+    const offered = after === "batch" || (stoppable === "batch" && epoch !== null);
+    setHidden(
+      button,
+      status !== "running" || !this.#stopper.possible || !offered || asked === after || asked === "batch",
+    );
+    setAttribute(button, "aria-disabled", stoppable === null ? "true" : null);
+    setAttribute(
+      button,
+      "title",
+      stoppable === null
+        ? "This loop does not look whether it is to stop: run.epochs, run.batches and run.stopping do"
+        : stoppable === "epoch"
+          ? "End the training after this epoch; the model is kept"
+          : `End the training after this ${after}; the model is kept`,
+    );
+  }
+
   #showProgress(fraction: number | null, text: string): void {
     this.#progress.classList.toggle("ew-unknown", fraction === null);
     const percent = fraction === null ? null : Math.round(fraction * 100);
@@ -98,8 +140,10 @@ function shortened(name: string): string {
   return name.length > 24 ? `${name.slice(0, 23)}…` : name;
 }
 
-function stateText(facts: RunFacts): string {
-  return facts.status === "failed" && facts.error ? `failed: ${facts.error}` : STATE_WORDS[facts.status];
+function stateText({ facts, lastStep }: Run): string {
+  const word = STATE_WORDS[facts.status];
+  if (facts.status === "failed" && facts.error) return `${word}: ${facts.error}`;
+  return facts.status === "stopped" && lastStep > 0 ? `${word} at step ${count(lastStep)}` : word;
 }
 
 function epochText({ epoch, epochs }: RunFacts): string {

@@ -32,6 +32,8 @@ export function encode(...runs: readonly RunDraft[]): DataView {
       name: "run 1",
       status: "running",
       error: null,
+      stoppable: null,
+      stopping: null,
       purpose: "training",
       started: 1_700_000_000,
       elapsed: 0,

@@ -18,6 +18,7 @@ import { csvOf, download } from "./plots/save";
 import { clockTime, type Range, roomAhead } from "./plots/scales";
 import { colourOf, nameOf, Runs, shownRuns } from "./runs";
 import { having, type Settings } from "./settings";
+import type { Stopper } from "./stop";
 import type { Store } from "./store";
 import { EpochTable } from "./table";
 import { applyTheme, type Palette, readPalette, watchPageTheme } from "./theme";
@@ -58,7 +59,7 @@ export class View {
   readonly #store: Store;
   readonly #detail: Detail;
   readonly #change: Change;
-  readonly #header = new Header((step, metric) => this.#goTo(step, metric));
+  readonly #header: Header;
   readonly #controls: Controls;
   readonly #expand = element(
     "button",
@@ -96,8 +97,9 @@ export class View {
   #width = 0;
   #gone = false;
 
-  constructor(store: Store, detail: Detail, settings: Settings, change: Change) {
+  constructor(store: Store, detail: Detail, stopper: Stopper, settings: Settings, change: Change) {
     this.#store = store;
+    this.#header = new Header((step, metric) => this.#goTo(step, metric), stopper);
     this.#detail = detail;
     this.#settings = settings;
     this.#change = (patch) => change(this.#kept(patch));

@@ -7,6 +7,7 @@
 import { type Ask, Detail } from "./detail";
 import { drawGivenUp, type Manager } from "./restore";
 import { readSettings, type Settings, TRAITS } from "./settings";
+import { type Reach, Stopper } from "./stop";
 import { Store } from "./store";
 import { View } from "./view";
 import { decode } from "./wire";
@@ -28,6 +29,7 @@ export interface Model {
 interface Kernel {
   readonly clientId?: string;
   readonly username?: string;
+  interrupt?(): Promise<void>;
   sendControlMessage?(message: object, expectReply: boolean, disposeOnDone: boolean): unknown;
 }
 
@@ -42,6 +44,7 @@ export default () => {
   const views = new Set<WeakRef<View>>();
   let settings: Settings | null = null;
   let detail: Detail | null = null;
+  let stopper: Stopper | null = null;
   let warned = false;
 
   const eachView = (visit: (view: View) => void): void => {
@@ -75,8 +78,11 @@ export default () => {
     settings = readSettings((trait) => model.get(trait));
     const schedule = () => eachView((view) => view.schedule());
     store.subscribe(schedule);
-    const questions = new Detail(asking(model), schedule);
+    const reach = reachOf(model);
+    const questions = new Detail(reach?.ask ?? null, schedule);
     detail = questions;
+    // What was clicked is seen at once, and not with the next numbers.
+    stopper = new Stopper(reach, () => eachView((view) => view.apply(settings!)));
     // A snapshot that is already there may come from a saved page, where no time passes.
     if (model.get(SNAPSHOT) != null) take(model.get(SNAPSHOT), null);
     listen(model, `change:${SNAPSHOT}`, () => take(model.get(SNAPSHOT), performance.now()));
@@ -113,7 +119,7 @@ export default () => {
       for (const [trait, value] of Object.entries(patch)) model.set(trait, value);
       model.save_changes();
     };
-    const view = new View(store, detail!, settings!, change);
+    const view = new View(store, detail!, stopper!, settings!, change);
     const reference = new WeakRef(view);
     views.add(reference);
     el.append(view.root);
@@ -127,15 +133,16 @@ export default () => {
 };
 
 /** How the kernel is asked something, also while a cell keeps it busy; null where there is none. */
-function asking(model: Model): Ask | null {
+function reachOf(model: Model): Reach | null {
   const manager = model.widget_manager;
   const uid = model.get("_uid");
   if (typeof uid !== "string" || model.send === undefined) return null;
   if (manager !== undefined && manager.kernel == null) return null;
-  return (question, again) => {
+  const way = model.get("_reach");
+  const always = way === "control" && manager?.kernel?.sendControlMessage !== undefined;
+  const ask: Ask = (question, again) => {
     const kernel = manager?.kernel;
-    // A busy kernel hears nothing else; but not every kernel listens there.
-    if (!again && kernel?.sendControlMessage !== undefined) {
+    if (always && !again && kernel?.sendControlMessage !== undefined) {
       const header = {
         msg_id: `${uid}-${Math.random()}`,
         msg_type: "comm_msg",
@@ -149,4 +156,9 @@ function asking(model: Model): Ask | null {
       kernel.sendControlMessage(message, false, true);
     } else model.send?.(question);
   };
+  const interrupt =
+    way === "interrupt" && manager?.kernel?.interrupt !== undefined
+      ? () => void manager.kernel?.interrupt?.().catch(() => {})
+      : null;
+  return { ask, always, interrupt };
 }

@@ -69,6 +69,10 @@ export interface RunFacts {
   readonly name: string;
   readonly status: Status;
   readonly error: string | null;
+  /** After what the training ends once it is asked to; null if nobody knows that it looks. */
+  readonly stoppable: Granularity | null;
+  /** After what it was asked to end. */
+  readonly stopping: Granularity | null;
   /** "training", or "lr search": then the loss is drawn over the learning rate. */
   readonly purpose: string;
   readonly started: number;
@@ -155,6 +159,8 @@ function runFrame(value: unknown, at: string, body: Float64Array): RunFrame {
     name: field("name", text),
     status: field("status", oneOf(STATUSES)),
     error: field("error", optional(text)),
+    stoppable: field("stoppable", optional(oneOf(GRANULARITIES))),
+    stopping: field("stopping", optional(oneOf(GRANULARITIES))),
     purpose: field("purpose", text),
     started: field("started", number),
     elapsed: field("elapsed", number),
