@@ -1,5 +1,5 @@
 /** The head of the card: what is being trained, how far it is, how long it takes. */
-import { element, on, setAttribute, setText } from "./element";
+import { element, on, setAttribute, setHidden, setText } from "./element";
 import { count, duration } from "./format";
 import { known, type Run } from "./store";
 import type { RunFacts } from "./wire";
@@ -57,12 +57,12 @@ export class Header {
     const name = title || "epochwidget";
     setText(this.#title, name);
     setAttribute(this.#title, "title", name);
-    this.root.hidden = run === null && title === "";
-    this.#progress.hidden = run === null;
+    setHidden(this.root, run === null && title === "");
+    setHidden(this.#progress, run === null);
     if (run === null) {
       for (const part of [this.#state, this.#epoch, this.#batch, this.#time]) setText(part, "");
       this.#dot.dataset.state = "none";
-      this.#alarm.hidden = true;
+      setHidden(this.#alarm, true);
       return;
     }
     const { facts } = run;
@@ -75,7 +75,7 @@ export class Header {
     setText(this.#batch, batchText(facts));
     setText(this.#time, timeText(run, now));
     const fault = run.firstFault();
-    this.#alarm.hidden = fault === null;
+    setHidden(this.#alarm, fault === null);
     if (fault !== null) {
       const { what, step, panel } = fault;
       setText(this.#alarm, `⚠ ${what} in ${shortened(panel)} since step ${count(step)}`);
