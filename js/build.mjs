@@ -15,6 +15,9 @@ const SHORTENED = `
   isHole extent lowest highest settled heard lowPositive nonPositive colour smoothed shownByDefault beneath marker dash
   isRaw lines palette expected strands sample clipped schedule release spans marks columns purpose resumed watching
   validating remaining elapsed batches panel kind axis shown generation settings started point
+  facts status label root stoppable stopping series spec count text list epochs complete searched clock ratio words
+  indices newestFirst oldestFirst place high low labelMarks averages askedFor nonFinite infinite firstNonFinite pieces
+  placesAs isLeft isVector missing dense always faults firstFault swatch pace best faint hairline surface
 `;
 const folder = process.argv[2] ?? here("../epochwidget/static");
 

@@ -1,5 +1,5 @@
 /** The row of controls. They show the settings and ask for changes; they keep no state of their own. */
-import { element, on, setAttribute, setText } from "./element";
+import { element, on, setAttribute, setHidden, setText } from "./element";
 import { type Item, Menu } from "./menu";
 import { RATE } from "./panels";
 import type { Settings, View, XAxis } from "./settings";
@@ -106,7 +106,7 @@ export class Controls {
     }
     const fixed = axis === RATE;
     this.#axis.disabled = fixed;
-    this.#rate.hidden = !fixed;
+    setHidden(this.#rate, !fixed);
     const shown = fixed ? axis : settings.x_axis;
     if (this.#axis.value !== shown) this.#axis.value = shown;
     const at = WEIGHTS.filter((weight) => weight <= settings.smoothing).length - 1;
@@ -115,8 +115,8 @@ export class Controls {
     setText(this.#weight, String(settings.smoothing));
     setAttribute(this.#log, "aria-checked", String(settings.log_scale));
     setAttribute(this.#follow, "aria-checked", String(settings.follow));
-    this.#follow.hidden = !live && !settings.follow;
-    this.#zoom.hidden = settings.zoom.length === 0;
+    setHidden(this.#follow, !live && !settings.follow);
+    setHidden(this.#zoom, settings.zoom.length === 0);
   }
 }
 

@@ -74,14 +74,14 @@ export class Header {
     const name = title || "epochwidget";
     setText(this.#title, name);
     setAttribute(this.#title, "title", name);
-    this.root.hidden = run === null && title === "";
-    this.#progress.hidden = run === null;
+    setHidden(this.root, run === null && title === "");
+    setHidden(this.#progress, run === null);
     this.#run = run;
     for (const { button, after } of this.#stops) this.#offer(button, after);
     if (run === null) {
       for (const part of [this.#state, this.#epoch, this.#batch, this.#time]) setText(part, "");
       this.#dot.dataset.state = "none";
-      this.#alarm.hidden = true;
+      setHidden(this.#alarm, true);
       return;
     }
     const { facts } = run;
@@ -94,7 +94,7 @@ export class Header {
     setText(this.#batch, batchText(facts));
     setText(this.#time, timeText(run, now));
     const fault = run.firstFault();
-    this.#alarm.hidden = fault === null;
+    setHidden(this.#alarm, fault === null);
     if (fault !== null) {
       const { what, step, panel } = fault;
       setText(this.#alarm, `⚠ ${what} in ${shortened(panel)} since step ${count(step)}`);

@@ -1,7 +1,7 @@
 /** The foot of the card: the runs and which of them are drawn, the best result, and what went wrong on the way here. */
 import { bestOf, directionOf, judged, sinceBest } from "./best";
 import type { Change } from "./controls";
-import { arrange, element, on, setAttribute, setText } from "./element";
+import { arrange, element, on, setAttribute, setHidden, setText } from "./element";
 import { count, duration, plural, value } from "./format";
 import { STATE_WORDS } from "./header";
 import { type Item, Menu } from "./menu";
@@ -101,9 +101,9 @@ export class Runs {
     this.#store = store;
     this.#shown = shown.map(({ facts }) => facts.id);
     this.#newest = runs[0]?.facts.id ?? "";
-    this.#runs.hidden = runs.length < 2;
+    setHidden(this.#runs, runs.length < 2);
     // Whoever chose an older run may not know that there is another by now.
-    this.#follow.hidden = shown[0] === undefined || shown[0] === runs[0];
+    setHidden(this.#follow, shown[0] === undefined || shown[0] === runs[0]);
     if (runs.length > 1) {
       arrange(
         this.#list,
@@ -119,7 +119,7 @@ export class Runs {
       this.#fault,
       store.fault === null ? "" : `[epochwidget] A message could not be read: ${store.fault}`,
     );
-    this.#fault.hidden = store.fault === null;
+    setHidden(this.#fault, store.fault === null);
     // While a run goes on, room is kept for its best result.
     this.root.hidden =
       shown[0]?.facts.status !== "running" &&

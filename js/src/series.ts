@@ -87,6 +87,8 @@ export class Series {
     if (count === 0) return;
     const from = indices === null ? column.start : indices[0]!;
     const end = indices === null ? column.start + count : indices[count - 1]! + 1;
+    // A live page gets a snapshot every second, and has long had all that it sums up.
+    if (indices !== null && end <= this.end && this.complete) return;
     this.#reserve(end, epochs !== null);
     const oldEnd = this.end;
     this.end = Math.max(oldEnd, end);

@@ -189,6 +189,11 @@ export class Store {
     return [...this.runs.values()].reverse().sort((a, b) => since(b) - since(a));
   }
 
+  /** The runs' ids in this order, for tests and the browser's console. */
+  ids(): string[] {
+    return this.newestFirst().map(({ facts }) => facts.id);
+  }
+
   /** The runs in the order in which they began. */
   oldestFirst(): Run[] {
     return [...this.runs.values()].sort((a, b) => a.facts.started - b.facts.started);

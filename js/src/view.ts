@@ -8,7 +8,7 @@
 import { LOSS } from "./best";
 import { type Change, Controls } from "./controls";
 import { type Detail, gapsOf } from "./detail";
-import { arrange, element, on, setText } from "./element";
+import { arrange, element, on, setHidden, setText } from "./element";
 import { count, duration, rate } from "./format";
 import { Header } from "./header";
 import type { Item } from "./menu";
@@ -41,7 +41,7 @@ const SPARKLINE = 36;
 // What a panel needs beside its plot: its head and the distance to the next.
 const PANEL_HEAD = 34;
 // Numbers that change more often are not read, and each costs a layout of the notebook. In milliseconds.
-const READABLE = 250;
+const READABLE = 500;
 // While it is followed, the newest point stands at this part of the plot.
 const NEWEST = 0.95;
 
@@ -214,7 +214,7 @@ export class View {
 
   #tick(): void {
     if (!this.root.isConnected) this.#sleep();
-    else this.#showHeader();
+    else if (performance.now() - this.#worded > 1000) this.#showHeader();
   }
 
   #showHeader(): void {
@@ -271,9 +271,9 @@ export class View {
     this.#shown = shown.filter(({ timeline }) => timeline.axis === first?.timeline.axis);
     if (words) this.#showHeader();
     this.#runs.update(this.#store, runs, settings);
-    this.#controls.root.hidden = first === undefined || settings.compact;
-    this.#empty.hidden = first !== undefined;
-    this.#panels.hidden = first === undefined;
+    setHidden(this.#controls.root, first === undefined || settings.compact);
+    setHidden(this.#empty, first !== undefined);
+    setHidden(this.#panels, first === undefined);
     this.root.classList.toggle("ew-compact", settings.compact);
     if (first === undefined) {
       setText(this.#empty, WAITING);
@@ -306,14 +306,14 @@ export class View {
       this.#empty,
       seen.length > 0 ? "" : panels.length > 0 ? "All panels are closed: ⋯ opens them again." : nothing,
     );
-    this.#empty.hidden = seen.length > 0;
+    setHidden(this.#empty, seen.length > 0);
     // A run that has just begun keeps the room of the one before it until its first batch.
     if (seen.length > 0) this.#empty.style.minHeight = "";
     else if (!isOver && this.#empty.style.minHeight === "")
       this.#empty.style.minHeight = `${this.#panels.offsetHeight}px`;
     if (awake) this.#detail.want(seen.flatMap((panel) => gapsOf(panel, scene.x)));
     this.#layOut(seen, scene, awake);
-    this.#table.root.hidden = !settings.table || settings.compact;
+    setHidden(this.#table.root, !settings.table || settings.compact);
     if (settings.table) this.#table.update(first.run, seen);
     this.#showTooltip();
   }
@@ -345,7 +345,7 @@ export class View {
       this.#side,
       figures.filter((figure) => figure !== leadFigure).map((figure) => figure.root),
     );
-    this.#side.hidden = others.length === 0;
+    setHidden(this.#side, others.length === 0);
     arrange(this.#panels, leadFigure === undefined ? [this.#side] : [leadFigure.root, this.#side]);
 
     // The small plots share the height of the large one, as far as they stay readable.

@@ -172,7 +172,7 @@ class Widget:
         found: dict[str, list[Any]] = self.root.evaluate(
             """(root, [granularity, name, run]) => {
                 const store = root.epochwidget.store;
-                const { steps, values } = store.points(store.newestFirst().at(-1 - run)?.facts.id, granularity, name)
+                const { steps, values } = store.points(store.ids().at(-1 - run), granularity, name)
                     ?? { steps: [], values: [] };
                 const plain = numbers => Array.from(numbers, n => Number.isFinite(n) ? n : String(n));
                 return { steps: plain(steps), values: plain(values) };
