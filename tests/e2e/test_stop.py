@@ -15,14 +15,14 @@ from .lab import Notebook, Widget
 Open = Callable[..., Notebook]
 
 ROOT = Path(__file__).parents[2]
-SHOW = "import epochwidget as ew\nwidget = ew.EpochWidget()\nwidget"
+SHOW = "import time\nimport epochwidget as ew\nwidget = ew.EpochWidget()\nwidget"
 # Steps of 20 ms, and what had been trained when the kernel heard.
 TRAININGS = f"""
 import json, sys, time
 import numpy as np
 sys.path.insert(0, {str(ROOT)!r})
 from tests.callbacks import test_stop as trainings
-trainings.EPOCHS, trainings.CLICKED = 100_000, -1
+trainings.EPOCHS, trainings.CLICKED = 100_000, 10**9
 heard = []
 def stop(history, after="batch", former=ew.History.stop):
     former(history, after)
@@ -53,37 +53,47 @@ def stop_button(widget: Widget, name: str = "Stop now"):  # type: ignore[no-unty
     return widget.root.get_by_role("button", name=name, exact=True)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["keras", "lightning", "fastai", "transformers", "ignite", "skorch", "loop", "xgboost", "lightgbm", "catboost"],
-)
-def test_stop_ends_the_training_of_each_framework(open_notebook: Open, name: str) -> None:
-    notebook = open_notebook(SHOW, TRAININGS, f"train({name!r})", "print(1 + 1)")
+# What of each series the page has, tells how far a training is: of boosters, after each iteration.
+TORCH = {
+    "lightning": "loss",
+    "fastai": "loss",
+    "transformers": "loss",
+    "ignite": "loss",
+    "skorch": "loss",
+    "loop": "loss",
+    "xgboost": "train_rmse",
+    "lightgbm": "train_l2",
+    "catboost": "learn_RMSE",
+}
+
+
+@pytest.mark.parametrize("frameworks", [{"keras": "loss"}, TORCH], ids=["keras", "all others"])
+def test_stop_ends_the_training_of_each_framework(open_notebook: Open, frameworks: dict[str, str]) -> None:
+    notebook = open_notebook(SHOW, TRAININGS, *(f"train({name!r})" for name in frameworks), "print(1 + 1)")
     notebook.run_and_wait(0)
     notebook.run_and_wait(1)
     widget = notebook.widget()
     expect(stop_button(widget)).to_be_hidden()
-    notebook.run(2)
-    boosts = name in ("xgboost", "lightgbm", "catboost")
-    series = {"xgboost": "train_rmse", "lightgbm": "train_l2", "catboost": "learn_RMSE"}.get(name, "loss")
-    widget.wait_for_points(10, "epoch" if boosts else "batch", series)
-    expect(stop_button(widget, "Stop after epoch")).to_be_visible(visible=not boosts)
-    stop_button(widget).click()
-    notebook.wait_for(2)
-    notebook.run_and_wait(3)
-    assert notebook.text(3) == "2\n"
-    status, more, told, is_whole = json.loads(notebook.text(2).splitlines()[-1])
-    assert (status, told, is_whole) == ("stopped", 1, True)
-    # Keras hands its batches over some at a time, so what had been trained when it heard is not known exactly.
-    assert more <= (40 if name == "keras" else 2)
-    expect(widget.root.get_by_role("status")).to_have_text(
-        re.compile("^stopped$" if boosts else "^stopped at step [0-9,]+$")
-    )
-    expect(stop_button(widget)).to_be_hidden()
+    for cell, (name, series) in enumerate(frameworks.items(), 2):
+        boosts = "_" in series
+        notebook.run(cell)
+        widget.wait_for_points(10, "epoch" if boosts else "batch", series)
+        expect(stop_button(widget, "Stop after epoch")).to_be_visible(visible=not boosts)
+        stop_button(widget).click()
+        notebook.wait_for(cell)
+        status, more, told, is_whole = json.loads(notebook.text(cell).splitlines()[-1])
+        assert (status, told, is_whole) == ("stopped", 1, True), name
+        # Keras hands its batches over some at a time, so how many it had trained when it heard is not known exactly.
+        assert more <= (40 if name == "keras" else 2), name
+        stopped = re.compile("^stopped$" if boosts else "^stopped at step [0-9,]+$")
+        expect(widget.root.get_by_role("status")).to_have_text(stopped)
+        expect(stop_button(widget)).to_be_hidden()
+    notebook.run_and_wait(2 + len(frameworks))
+    assert notebook.text(2 + len(frameworks)) == "2\n"
 
 
 def test_stop_after_the_epoch_can_be_changed_for_stop_now_by_keyboard(open_notebook: Open) -> None:
-    notebook = open_notebook(f"{SHOW}\nimport time", LOOP.replace("range(50)", "range(2_000)"))
+    notebook = open_notebook(SHOW, LOOP.replace("range(50)", "range(2_000)"))
     notebook.run_and_wait(0)
     widget = notebook.widget()
     notebook.run(1)
@@ -104,7 +114,9 @@ def test_stop_after_the_epoch_can_be_changed_for_stop_now_by_keyboard(open_noteb
 
 def test_without_the_control_channel_the_first_interrupt_stops_and_the_second_interrupts(open_notebook: Open) -> None:
     notebook = open_notebook(
-        f"{NO_CONTROL}{SHOW}\nimport time", LOOP, LOOP.replace("run.epochs(1000)", "[0]").replace("run.batches", "list")
+        f"{NO_CONTROL}{SHOW}",
+        LOOP,
+        LOOP.replace("run.epochs(1000)", "[0]").replace("run.batches(range(50))", "range(5000)"),
     )
     notebook.run_and_wait(0)
     widget = notebook.widget()
@@ -124,7 +136,7 @@ def test_without_the_control_channel_the_first_interrupt_stops_and_the_second_in
 
 
 def test_where_nothing_reaches_a_busy_kernel_it_says_so_and_the_click_reaches_no_later_run(open_notebook: Open) -> None:
-    show = f"{NO_CONTROL}epochwidget.control.reach = lambda: 'message'\n{SHOW}\nimport time"
+    show = f"{NO_CONTROL}epochwidget.control.reach = lambda: 'message'\n{SHOW}"
     notebook = open_notebook(show, LOOP.replace("epochs(1000)", "epochs(8)"), LOOP.replace("epochs(1000)", "epochs(2)"))
     notebook.run_and_wait(0)
     widget = notebook.widget()
@@ -142,7 +154,7 @@ def test_where_nothing_reaches_a_busy_kernel_it_says_so_and_the_click_reaches_no
 @pytest.mark.parametrize("control", ["", NO_CONTROL], ids=["control", "message"])
 def test_a_training_in_the_background_is_stopped_after_a_reload(open_notebook: Open, control: str) -> None:
     train = LOOP.replace("\nloop()\nprint(ew.runs[-1].status)", "\nfuture = ew.background(loop)")
-    notebook = open_notebook(f"{control}{SHOW}\nimport time", train, "future.result(60)\nprint(ew.runs[-1].status)")
+    notebook = open_notebook(f"{control}{SHOW}", train, "future.result(60)\nprint(ew.runs[-1].status)")
     notebook.run_and_wait(0)
     notebook.run_and_wait(1)
     notebook.reload()
