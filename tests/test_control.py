@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jupyter_client.manager import start_new_kernel
 
 from epochwidget import EpochWidget, Run, control, wire
-from epochwidget.control import Detail
+from epochwidget.control import Detail, Stop
 
 from .frames import Page, read
 
@@ -23,6 +23,36 @@ JSON = st.recursive(
 def test_a_question_is_read():
     assert control.read(ASKED) == Detail(1, "a", 0, [(0, 0, 16_384), (2, 5, 6)])
     assert control.read({**ASKED, "more": 1}) == control.read(ASKED)
+
+
+@pytest.mark.parametrize("after", ["batch", "epoch"])
+def test_a_wish_to_stop_is_read(after):
+    assert control.read({"type": "stop", "run": "a", "after": after}) == Stop("a", after)
+
+
+@pytest.mark.parametrize("change", [{"run": 1}, {"run": None}, {"after": "now"}, {"after": ["batch"]}, {"after": None}])
+def test_what_is_no_wish_is_refused(change):
+    assert control.read({"type": "stop", "run": "a", "after": "batch", **change}) is None
+
+
+def test_a_widget_passes_the_wish_on_to_the_run_that_is_meant_and_goes_on(bus):
+    widget = EpochWidget(bus=bus)
+    with Run("a", bus=bus) as one, Run("b", bus=bus) as other:
+        widget._hear({"type": "stop", "run": "nobody", "after": "batch"})
+        widget._hear({"type": "stop", "run": other.id, "after": "epoch"})
+        assert (one.history.stopping, other.history.stopping) == (None, "epoch")
+    widget._hear({"type": "stop", "run": one.id, "after": "batch"})
+    assert one.history.stopping is None, "it is over"
+    widget.close()
+
+
+def test_a_widget_of_other_runs_stops_none(bus):
+    with Run("a", bus=bus) as shown, Run("b", bus=bus) as hidden:
+        widget = EpochWidget(bus=bus, runs=[shown])
+        widget._hear({"type": "stop", "run": hidden.id, "after": "batch"})
+        assert hidden.history.stopping is None
+        widget.close()
+    assert hidden.status == "completed"
 
 
 @pytest.mark.parametrize(

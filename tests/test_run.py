@@ -724,3 +724,79 @@ def test_what_logging_a_batch_allocates_is_its_record_and_then_sixteen_bytes_a_v
         kept, _ = log(200_000)
         assert kept < 1.3 * (3 * 16 + 16)
     widget.close()
+
+
+def stops_at(bus, step, after):
+    """Ask for the end of the newest run in the midst of a batch."""
+
+    @bus.subscribe
+    def click(event):
+        if isinstance(event, BatchEnded) and event.step == step:
+            bus.runs[-1].stop(after)
+
+
+@pytest.mark.parametrize(("after", "steps", "epochs"), [("batch", 5, 2), ("epoch", 6, 2)])
+def test_epochs_and_batches_end_by_themselves_once_the_run_is_asked_to_stop(bus, after, steps, epochs):
+    stops_at(bus, 5, after)
+    with Run(bus=bus) as run:
+        for _ in run.epochs(4):
+            for value in run.batches([1.0, 2.0, 3.0]):
+                run.log(loss=value)
+            run.log_epoch(val_loss=1.0)
+    history = run.history
+    assert (history.status, history.error, history.step) == ("stopped", None, steps)
+    assert len(history.epoch["val_loss"]) == epochs, "what comes after the batches is done nevertheless"
+    assert history.epoch["loss"].tolist() == [2.0, 1.5 if after == "batch" else 2.0]
+
+
+@pytest.mark.parametrize("after", ["batch", "epoch"])
+def test_a_loop_of_ones_own_asks_whether_it_is_to_stop(bus, after):
+    stops_at(bus, 5, after)
+    with Run(bus=bus) as run:
+        assert run.history.stoppable is None
+        for _ in range(4):
+            for value in range(3):
+                run.log(loss=value)
+                if run.stopping:
+                    break
+            run.log_epoch(val_loss=1.0)
+            if run.stopping:
+                break
+    assert (run.history.stoppable, run.status, run.step) == ("batch", "stopped", 5 if after == "batch" else 6)
+
+
+def test_sooner_wins_over_later_and_what_is_over_is_asked_for_nothing(bus):
+    run = Run(bus=bus)
+    run.stop("epoch")
+    run.stop("batch")
+    run.stop("epoch")
+    assert run.history.stopping == "batch"
+    run.end()
+    assert run.status == "completed", "nobody had looked"
+    again = Run(bus=bus)
+    again.end()
+    again.stop()
+    assert again.history.stopping is None
+    with pytest.raises(ValueError, match=r"^stop\(after=\.\.\.\) has to be 'batch' or 'epoch', got 'now'\.$"):
+        run.stop("now")
+
+
+def test_a_run_that_goes_on_was_not_asked_to_stop_again(bus):
+    stops_at(bus, 2, "batch")
+    with Run(bus=bus) as run:
+        for value in run.batches([1.0, 2.0, 3.0]):
+            run.log(loss=value)
+    with Run(bus=bus, resume=run.history) as more:
+        assert (more.history.stopping, more.history.stoppable, more.stopping) == (None, None, False)
+        for value in more.batches([1.0, 2.0, 3.0]):
+            more.log(loss=value)
+    assert (more.status, more.step) == ("completed", 5)
+
+
+def test_who_asks_in_the_last_epoch_for_its_end_gets_all_of_it(bus):
+    stops_at(bus, 2, "epoch")
+    with Run(bus=bus) as run:
+        for _ in run.epochs(1):
+            for value in run.batches([1.0, 2.0, 3.0]):
+                run.log(loss=value)
+    assert (run.status, run.step) == ("completed", 3)
