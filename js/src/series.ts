@@ -66,7 +66,15 @@ export class Series {
   readonly #summaries = Array.from({ length: LEVELS }, () => new Float64Array(0));
   #extent: Extent | null = null;
 
-  constructor(readonly spec: SeriesSpec) {}
+  readonly #of: Series | null;
+
+  /** @param of - a series with points at the same indices and steps, for one that is computed of it */
+  constructor(
+    readonly spec: SeriesSpec,
+    of: Series | null = null,
+  ) {
+    this.#of = of;
+  }
 
   /** Whether every point that the kernel has is here. */
   get complete(): boolean {
@@ -102,7 +110,7 @@ export class Series {
         this.count++;
       }
       this.#values[i] = values[k]!;
-      this.#steps[i] = steps === null ? column.first + (i - from) : steps[k]!;
+      if (this.#of === null) this.#steps[i] = steps === null ? column.first + (i - from) : steps[k]!;
       if (epochs !== null) this.#epochs[i] = epochs[k]!;
       if (indices !== null && k + 1 < count) {
         const next = indices[k + 1]!;
@@ -118,7 +126,7 @@ export class Series {
         const fresh = Math.max(i + 1, oldEnd);
         if (fresh < next) {
           this.#state.fill(LEFT_OUT, fresh, next);
-          this.#steps.fill(this.#steps[fresh - 1]!, fresh, next);
+          if (this.#of === null) this.#steps.fill(this.#steps[fresh - 1]!, fresh, next);
           if (epochs !== null) this.#epochs.fill(this.#epochs[fresh - 1]!, fresh, next);
         }
       }
@@ -167,7 +175,7 @@ export class Series {
 
   /** The step of a point; of an index that is not here, the step of the last point before it. */
   step(i: number): number {
-    return this.#steps[i]!;
+    return this.#of === null ? this.#steps[i]! : this.#of.step(i);
   }
 
   /** The epoch of a point, counted from 0; as `step` for an index that is not here. */
@@ -269,7 +277,7 @@ export class Series {
   #carry(from: number, end = this.end): number {
     let i = from;
     for (; i < end && this.#state[i] !== HERE; i++) {
-      this.#steps[i] = i === 0 ? 0 : this.#steps[i - 1]!;
+      if (this.#of === null) this.#steps[i] = i === 0 ? 0 : this.#steps[i - 1]!;
       if (this.#epochs.length > 0) this.#epochs[i] = i === 0 ? 0 : this.#epochs[i - 1]!;
     }
     return i;
@@ -319,7 +327,7 @@ export class Series {
     while (capacity < end) capacity *= 2;
     if (capacity !== this.#values.length) {
       this.#values = grown(this.#values, new Float64Array(capacity));
-      this.#steps = grown(this.#steps, new Float64Array(capacity));
+      if (this.#of === null) this.#steps = grown(this.#steps, new Float64Array(capacity));
       this.#state = grown(this.#state, new Uint8Array(capacity));
       this.#summaries.forEach((summary, level) => {
         const blocks = new Float64Array(Math.ceil(capacity / (BLOCK * FACTOR ** level)) * FIELDS);

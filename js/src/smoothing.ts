@@ -28,7 +28,7 @@ export class Smoothed {
   constructor(source: Series, weight: number) {
     this.#source = source;
     this.#weight = weight;
-    this.series = new Series(source.spec);
+    this.series = new Series(source.spec, source);
   }
 
   /** Takes in what has come since, with a new weight if it is another. */
@@ -51,7 +51,6 @@ export class Smoothed {
     // Of a summary of a long run few are here.
     const most = Math.min(source.end - start, source.count);
     const values = new Float64Array(most);
-    const steps = new Float64Array(most);
     const indices: number[] = [];
     for (let i = start; i < source.end; i++) {
       if (i % BLOCK === 0) i = source.skip(i);
@@ -59,7 +58,6 @@ export class Smoothed {
       const value = source.value(i);
       const step = source.step(i);
       const k = indices.length;
-      steps[k] = step;
       values[k] = Number.NaN;
       if (i > 0 && !source.has(i - 1)) {
         this.#sum = this.#norm = 0;
@@ -85,7 +83,7 @@ export class Smoothed {
       length: source.length,
       first: 0,
       values: values.subarray(0, indices.length),
-      steps: steps.subarray(0, indices.length),
+      steps: null, // the source's
       epochs: null,
       // The line passes over what is not here: a frame that was lost comes again with the next snapshot.
       indices: indices.length === source.end - start ? null : Float64Array.from(indices),

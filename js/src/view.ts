@@ -93,6 +93,8 @@ export class View {
   /** When the numbers in words were last shown, on the page's monotonic clock, and what shows the newest of them. */
   #worded = Number.NEGATIVE_INFINITY;
   #wording = 0;
+  /** What of the header's run is told at once. */
+  #said = "";
   /** The card's width, as it was when it changed: to ask for it in the midst of changes costs a layout. */
   #width = 0;
   #gone = false;
@@ -269,6 +271,10 @@ export class View {
     // A run of epochs alone has no steps: it stands beside others only where these are drawn over epochs, too.
     const first = shown[0];
     this.#shown = shown.filter(({ timeline }) => timeline.axis === first?.timeline.axis);
+    const facts = first?.run.facts;
+    const said = `${facts?.id} ${facts?.status} ${facts?.stopping}`;
+    if (said !== this.#said) words = true;
+    this.#said = said;
     if (words) this.#showHeader();
     this.#runs.update(this.#store, runs, settings);
     setHidden(this.#controls.root, first === undefined || settings.compact);
