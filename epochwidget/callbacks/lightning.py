@@ -206,8 +206,6 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
             if trainer.should_stop and any(fit.was_stopped_by(one) for one in trainer.early_stopping_callbacks):
                 fit.run.mark("early stopping")
 
-            fit.put_back()
-
     @harmless
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         # The last hook of all: what fails before, fails the fit.
@@ -223,6 +221,8 @@ class EpochCallback(*_callbacks()):  # type: ignore[misc]
 
     def _let_go(self) -> None:
         """Forget the trainer and the module: whoever keeps the callback for its history need not keep them."""
+        if self._fit is not None:
+            self._fit.put_back()
         self._fit = None
         for given in ("log", "log_dict"):  # the module's methods, which Lightning gives to callbacks
             self.__dict__.pop(given, None)
