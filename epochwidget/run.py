@@ -291,6 +291,10 @@ class Run:
 
     def _walk(self, batches: Iterable[Batch], length: int | None) -> Iterator[Batch]:
         self._leave_batch()
+        if self.history.stopping is not None:  # asked for while an epoch was going on, or a walk before this one
+            is_between = not self._in_epochs and self._step > 0 and (self._epoch is None or self._epoch_walked)
+            if self.stops_after("epoch" if is_between else "batch"):
+                return
         if self._epoch_walked:  # without `epochs` each walk is an epoch
             self._close_epoch()
         if self._epoch is None:

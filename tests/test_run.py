@@ -800,3 +800,23 @@ def test_who_asks_in_the_last_epoch_for_its_end_gets_all_of_it(bus):
             for value in run.batches([1.0, 2.0, 3.0]):
                 run.log(loss=value)
     assert (run.status, run.step) == ("completed", 3)
+
+
+@pytest.mark.parametrize(("after", "steps"), [("batch", 2), ("epoch", 3)])
+def test_walks_without_epochs_end_as_well(bus, after, steps):
+    stops_at(bus, 2, after)
+    with Run(bus=bus) as run:
+        for _ in range(4):
+            for value in run.batches([1.0, 2.0, 3.0]):
+                run.log(loss=value)
+    assert (run.status, run.step) == ("stopped", steps)
+
+
+def test_a_second_walk_in_the_epoch_trains_nothing_after_a_stop(bus):
+    stops_at(bus, 2, "batch")
+    with Run(bus=bus) as run:
+        for _ in run.epochs(2):
+            for _ in range(2):
+                for value in run.batches([1.0, 2.0, 3.0]):
+                    run.log(loss=value)
+    assert (run.status, run.step) == ("stopped", 2)

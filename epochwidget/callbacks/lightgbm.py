@@ -86,6 +86,7 @@ class EpochCallback:
         self._iterations: Iterations | None = None
         self._harmless = Harmless()
         self._stops_last = False
+        self._callbacks: list[Any] = []
         # LightGBM sorts callbacks by this. One that stops the training keeps the iteration from those after it.
         self.order = -math.inf
         self.before_iteration = False
@@ -119,7 +120,12 @@ class EpochCallback:
     def _stop_if_asked(self, env: Any) -> None:
         """End the training if that was asked for, as LightGBM's own callbacks do."""
         if self._iterations is not None and self._iterations.stops():
-            raise EarlyStopException(env.iteration, env.evaluation_result_list)
+            best, scores = env.iteration, env.evaluation_result_list
+            for one in self._callbacks:
+                if getattr(one, "best_iter", None) and getattr(one, "best_score_list", None):
+                    # As its early stopping does at the end of a training that it did not stop.
+                    best, scores = one.best_iter[0], one.best_score_list[0] or scores
+            raise EarlyStopException(best, scores)
 
     def _begun(self, env: Any) -> Iterations:
         if self._iterations is not None:
@@ -143,6 +149,7 @@ class EpochCallback:
             iterations.lasts_as_long_as(call, lambda: model.best_iteration != best)
         # Whoever stops comes last, for those behind it are not told of the iteration.
         self._stops_last = callbacks is not None
+        self._callbacks = list(callbacks or ())
         if callbacks is not None:
             callbacks.append(self._stop_if_asked)
         return iterations

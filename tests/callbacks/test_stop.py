@@ -389,3 +389,23 @@ def test_who_asks_in_the_last_epoch_for_its_end_gets_a_training_that_was_complet
 
     check(train(bus, lambda: None))
     assert bus.runs[-1].status == "completed"
+
+
+def test_a_stopped_lightgbm_keeps_the_best_iteration_of_its_early_stopping(bus: ew.Bus) -> None:
+    import lightgbm
+
+    def clicks(env: Any) -> None:
+        if env.iteration == 29:
+            bus.runs[-1].stop()
+
+    clicks.before_iteration = True  # type: ignore[attr-defined]
+    x, y = RNG.normal(size=(200, 3)), RNG.normal(size=200)  # of which nothing can be learned
+    best = []
+    for rounds, more in ((30, []), (50, [clicks, _callback("lightgbm", bus)])):
+        data = lightgbm.Dataset(x[:100], y[:100])
+        callbacks = [*more, lightgbm.early_stopping(200, verbose=False)]
+        valid = data.create_valid(x[100:], y[100:])
+        model = lightgbm.train({"verbosity": -1}, data, rounds, valid_sets=[valid], callbacks=callbacks)
+        best.append(model.best_iteration)
+    assert best[0] == best[1] < 30
+    assert (bus.runs[-1].status, len(bus.runs[-1].spans)) == ("stopped", 30)
