@@ -85,8 +85,8 @@ class EpochCallback:
         self._resumption = resumption(resume, epoch, self._name, self._bus, "EpochCallback")
         self._iterations: Iterations | None = None
         self._harmless = Harmless()
-        self._stops_last = False
-        self._callbacks: list[Any] = []
+        # What LightGBM calls after each iteration, in its order; None where that was not found.
+        self._callbacks: list[Any] | None = None
         # LightGBM sorts callbacks by this. One that stops the training keeps the iteration from those after it.
         self.order = -math.inf
         self.before_iteration = False
@@ -114,14 +114,14 @@ class EpochCallback:
             if env.iteration == env.begin_iteration or self._iterations is None:
                 self._iterations = self._begun(env)
             self._iterations.ended(env.iteration, _results(env.evaluation_result_list), rate=_learning_rate(env))
-        if not self._stops_last:
+        if self._callbacks is None:
             self._stop_if_asked(env)
 
     def _stop_if_asked(self, env: Any) -> None:
         """End the training if that was asked for, as LightGBM's own callbacks do."""
         if self._iterations is not None and self._iterations.stops():
             best, scores = env.iteration, env.evaluation_result_list
-            for one in self._callbacks:
+            for one in self._callbacks or ():
                 if getattr(one, "best_iter", None) and getattr(one, "best_score_list", None):
                     # As its early stopping does at the end of a training that it did not stop.
                     best, scores = one.best_iter[0], one.best_score_list[0] or scores
@@ -148,8 +148,7 @@ class EpochCallback:
         if call is not None:
             iterations.lasts_as_long_as(call, lambda: model.best_iteration != best)
         # Whoever stops comes last, for those behind it are not told of the iteration.
-        self._stops_last = callbacks is not None
-        self._callbacks = list(callbacks or ())
+        self._callbacks = None if callbacks is None else list(callbacks)
         if callbacks is not None:
             callbacks.append(self._stop_if_asked)
         return iterations
